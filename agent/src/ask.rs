@@ -16,7 +16,7 @@ use crate::exchange;
 /// An instance, as it is asked.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
-    /// Where its ports are published.
+    /// Address at which its ports are published.
     pub(crate) address: String,
     /// Its ports on the host, by name.
     pub(crate) ports: BTreeMap<String, u16>,

@@ -9,7 +9,7 @@ use windlass_core::observation::{Refusal, RefusalCode};
 /// So many lines per code; after that only every power of two.
 const LOGGED: u64 = 20;
 
-/// How often each rule refused something since the agent started. Clones share it.
+/// Refusals by rule since the agent started. Clones share the numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
     counts: Arc<Mutex<BTreeMap<RefusalCode, u64>>>,

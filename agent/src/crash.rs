@@ -1,5 +1,5 @@
-//! Where a test may have the agent die: before and after each step that leaves something behind. Nothing without the
-//! feature `crash-points`, see [`windlass_process::crash`].
+//! Points at which a test may have the agent die: before and after each step that leaves something behind. There are none without
+//! the feature `crash-points`, see [`windlass_process::crash`].
 //!
 //! A point belongs to a step, never to a check: there is none in `verify`, `policy` and `guard`, nor in the crates
 //! `certs` and `core`. Those tell how far they are, and whoever called them passes the point.
@@ -63,7 +63,7 @@ table! {
         Trust = "agent.trust",
         /// Key and certificate.
         Identity = "agent.identity",
-        /// Who we are.
+        /// The host's membership.
         Member = "agent.member",
         /// The key of a join under way.
         JoiningKey = "agent.joining_key",

@@ -47,7 +47,7 @@ const HISTORY: usize = 64;
 
 type Found = BTreeMap<Digest, Result<Arc<VerifiedRelease>, Refusal>>;
 
-/// What this host believes. Shared by the link and the facts task.
+/// The documents that this host accepts. Shared by the link and the facts task.
 #[derive(Debug)]
 pub struct DocumentStore {
     member: Member,
@@ -72,14 +72,14 @@ pub struct DocumentStore {
     accepting: tokio::sync::Mutex<()>,
 }
 
-/// Where releases come from that are not here.
+/// A source of releases that are not here.
 pub trait Source {
     /// The envelope of the release with this digest; `None` if the other side does not have it. An error means that it
     /// could not be asked.
     fn fetch(&self, digest: &Digest) -> impl Future<Output = anyhow::Result<Option<Vec<u8>>>> + Send;
 }
 
-/// Why an offer was neither taken nor refused.
+/// The reason for which an offer was neither taken nor refused.
 #[derive(Debug, thiserror::Error)]
 pub enum OfferError {
     /// The releases it names could not be fetched; it is offered again.
@@ -118,7 +118,7 @@ impl DocumentStore {
         self.trust.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who this host is.
+    /// The fleet and the host that this agent is a member of.
     pub const fn member(&self) -> &Member {
         &self.member
     }
@@ -133,7 +133,7 @@ impl DocumentStore {
         &self.counters
     }
 
-    /// What the reconciler works towards, newest wins.
+    /// The state that the reconciler works towards; the newest one wins.
     pub fn desired(&self) -> watch::Receiver<Arc<Desired>> {
         self.desired.subscribe()
     }
@@ -169,7 +169,7 @@ impl DocumentStore {
         self.journal.as_ref().ok()
     }
 
-    /// Why nothing can be written down, if nothing can.
+    /// The reason for which nothing can be written down, if there is one.
     pub fn unwritable(&self) -> watch::Receiver<Option<String>> {
         self.journal.as_ref().map_or_else(|_| self.lost.subscribe(), Journal::trouble)
     }

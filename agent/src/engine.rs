@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// How long an answer may take.
+/// The longest time for an answer.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: u64 = 1 << 20;
 

@@ -38,10 +38,10 @@ use succession::Begin;
 pub use options::{DEFAULT_DRAIN, DEFAULT_DRAIN_TUNNELS, Options};
 pub use state::StateError;
 
-/// How long tasks get to end after the drain.
+/// Time for tasks to end after the drain.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Why the ingress does not run, or no longer.
+/// The reason for which the ingress does not run, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum IngressError {
     /// Its folder.

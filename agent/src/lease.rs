@@ -1,4 +1,4 @@
-//! How long an instance that may never run twice may run here without the coordinator.
+//! The time for which an instance that may never run twice may run here without the coordinator.
 //!
 //! A lease is renewed by heartbeats that the coordinator *acknowledged*, as of the moment they were sent: what comes
 //! from a coordinator that hears nothing of us renews nothing. It is measured since the boot of the host, suspension
@@ -55,7 +55,7 @@ pub async fn keep(
             () = cancel.cancelled() => return Ok(()),
             changed = contact.changed() => changed?, // error: the link has gone
         }
-        // What was not acknowledged renews no lease.
+        // An unacknowledged heartbeat renews no lease.
         let Some(Contact { at, seq: Some(_) }) = *contact.borrow_and_update() else { continue };
         if !desired.borrow().releases.values().any(|release| release.release.spec.exclusive) {
             continue;
@@ -95,7 +95,7 @@ impl Beats {
     }
 }
 
-/// Where a lease outlives its agent.
+/// The file in which a lease outlives its agent.
 #[derive(Debug, Clone)]
 pub struct LeaseFile(PathBuf);
 
@@ -124,7 +124,7 @@ impl LeaseFile {
         std::fs::rename(beside, &self.0)
     }
 
-    /// What an agent before this one kept, in this boot. It does not tell which plan is the newest. What cannot be
+    /// Loads the contact that an earlier agent kept in this boot. It does not tell which plan is the newest. A file that cannot be
     /// read is no lease.
     pub fn load(&self) -> Option<Contact> {
         let (at, boot) = (uptime()?, boot()?);

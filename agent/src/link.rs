@@ -42,26 +42,26 @@ const FIRST_DELAY: Duration = Duration::from_millis(250);
 const SOON: Duration = Duration::from_secs(3);
 /// Most that is waited at all.
 const LATE: Duration = Duration::from_secs(30);
-/// How long an outage is young.
+/// The age up to which an outage is young.
 const YOUNG: Duration = Duration::from_secs(180);
 
-/// What a host that was evicted or banned tells people.
+/// The message of a host that was evicted or banned.
 const EVICTED: &str = "this host was evicted or banned; what it runs goes on until somebody stops it. To come back, make a \
     token with `windlass host token`, stop this agent, and join with a new `--data` folder (after a ban under another \
     name): containers are adopted that are as their releases say";
 
-/// What connects the link with the other tasks of the agent.
+/// The channels between the link and the other tasks of the agent.
 #[derive(Debug, Clone)]
 pub struct Wires {
-    /// What is to be reported.
+    /// The observation to report.
     pub report: watch::Receiver<Arc<Observation>>,
     /// The newest receipt.
     pub receipt: watch::Receiver<Option<Arc<Vec<u8>>>>,
     /// The newest report of each ingress beside this agent.
     pub ingresses: watch::Receiver<Arc<Reports>>,
-    /// What the host is.
+    /// Facts about the host.
     pub facts: watch::Receiver<Arc<HostFacts>>,
-    /// How it does.
+    /// Measurements of the host.
     pub stats: watch::Receiver<Arc<HostStats>>,
     /// Our certificate; renewed elsewhere.
     pub identity: watch::Receiver<Arc<CertifiedIdentity>>,
@@ -177,7 +177,7 @@ impl<R: Runtime> Link<R> {
     }
 }
 
-/// How our connections behave.
+/// Options of our connections.
 fn options() -> ConnectOptions {
     ConnectOptions {
         connect_timeout: limits::CONNECT_TIMEOUT,
@@ -197,7 +197,7 @@ fn slow(young: &Backoff) -> Backoff {
     late
 }
 
-/// Where to look for a coordinator: as configured, then as joined, then as the trust document says; each once.
+/// Addresses of coordinators: as configured, then as joined, then as the trust document says; each once.
 pub fn addresses(keeper: &DocumentStore, configured: Option<&str>) -> Vec<String> {
     let trust = keeper.trust();
     let joined = keeper.member().server.as_str();

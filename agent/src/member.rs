@@ -13,7 +13,7 @@ use crate::data::DataDir;
 
 const MAX_LEN: usize = 64 * 1024;
 
-/// Who this host is.
+/// The identity of this host in its fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
@@ -31,7 +31,7 @@ pub struct Member {
     pub trust_pin: Digest,
 }
 
-/// Why membership cannot be read or written.
+/// The reason for which membership cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum MemberError {
     /// The host has not joined.
@@ -45,7 +45,7 @@ pub enum MemberError {
     Damaged {
         /// Which.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         #[source]
         source: json::DecodeError,
     },

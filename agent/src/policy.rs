@@ -21,13 +21,13 @@ pub use starter::{StarterError, write_starter};
 /// The file, read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// What may run.
+    /// The rules of the host.
     pub host: HostPolicy,
     /// Labels pinned here; those given at join if absent.
     pub labels: Option<BTreeMap<String, String>>,
 }
 
-/// Why there is no policy. The agent does not start.
+/// The reason for which there is no policy. The agent does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// There is none.
@@ -72,7 +72,7 @@ pub enum PolicyError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         #[source]
         source: Box<toml::de::Error>,
     },
@@ -83,7 +83,7 @@ pub enum PolicyError {
         path: PathBuf,
         /// Which key.
         key: &'static str,
-        /// What is wrong with it.
+        /// The mistake in it.
         why: String,
     },
 }

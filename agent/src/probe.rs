@@ -29,7 +29,7 @@ const HISTORY: usize = 10;
 /// probe's own interval: whatever a start takes, it is noticed within a quarter of that.
 const EAGER: Duration = Duration::from_millis(20);
 
-/// How often an answer that is as bad as before is reported, and one that is bad in another way.
+/// Time between two reports of an answer that is as bad as before, and of one that is bad in another way.
 const SAME: Duration = Duration::from_secs(5);
 const OTHER: Duration = Duration::from_secs(2);
 
@@ -43,26 +43,26 @@ pub struct Subject {
     pub container: String,
     /// The beginning of the run that is asked.
     pub run: Timestamp,
-    /// Where its ports are published.
+    /// Address at which its ports are published.
     pub address: String,
     /// Its ports on the host, by name.
     pub ports: BTreeMap<String, u16>,
     /// The questions.
     pub probes: release::Health,
-    /// Where the answers are kept.
+    /// Store of the answers.
     pub history: History,
-    /// Where the figures of the answers are told.
+    /// Receiver of the figures of the answers.
     pub answers: Answers,
 }
 
-/// What an instance's probes say from now on. Its history is in [`Subject::history`].
+/// The word of an instance's probes from now on. Its history is in [`Subject::history`].
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The engine's id of the container.
     pub container: String,
     /// The run that was asked.
     pub run: Timestamp,
-    /// How it is.
+    /// The health of the instance.
     pub health: Health,
 }
 
@@ -116,7 +116,7 @@ fn remember(history: &History, result: ProbeResult) {
     history.push(result);
 }
 
-/// What a probe is for.
+/// The purpose of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Startup,
@@ -146,7 +146,7 @@ struct Schedule {
     /// Good or bad answers in a row.
     successes: u32,
     failures: u32,
-    /// What it asks, in words.
+    /// The question, in words.
     asks: String,
     /// Answers since the last one that meant yes, and the bad ones of them.
     asked: u32,
@@ -167,7 +167,7 @@ impl Schedule {
     }
 }
 
-/// How an instance is, as far as its probes know.
+/// The state of an instance, as far as its probes know.
 #[derive(Debug)]
 struct State {
     schedules: Vec<Schedule>,
@@ -263,7 +263,7 @@ impl State {
         news.or_else(|| self.still_bad())
     }
 
-    /// That it is not ready was said; what it answers is said again now and then.
+    /// Repeats the answer of an instance that is not ready, now and then.
     fn still_bad(&mut self) -> Option<Health> {
         let why = self.health.why.as_ref()?;
         let pause = if why.answer == self.said.0 { SAME } else { OTHER };

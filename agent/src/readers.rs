@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Readers at once.
 const MOST: usize = 8;
-/// How long a reader may take for one connection.
+/// The longest time of a reader for one connection.
 const READ: Duration = Duration::from_secs(30);
 /// After a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);

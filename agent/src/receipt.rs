@@ -14,10 +14,10 @@ use crate::clock;
 use crate::crash::Call;
 use crate::document_store::DocumentStore;
 
-/// What connects the task with the others of the agent.
+/// The channels between the task and the others of the agent.
 #[derive(Debug)]
 pub struct Wires {
-    /// What the reconciler saw.
+    /// The reconciler's observation.
     pub observation: watch::Receiver<Arc<Observation>>,
     /// The newest receipt, an envelope.
     pub receipt: watch::Sender<Option<Arc<Vec<u8>>>>,

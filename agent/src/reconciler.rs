@@ -56,7 +56,7 @@ pub trait MemoryStore: Send + Sync + 'static {
     fn save(&self, memory: &Memory) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// What connects the reconciler with the other tasks of the agent.
+/// The channels between the reconciler and the other tasks of the agent.
 #[derive(Debug)]
 pub struct Wires {
     /// The newest desired state. The first value, without a plan or with the journaled one, is there from the start.
@@ -64,9 +64,9 @@ pub struct Wires {
     /// The coordinator's last sign of life; `None` before the first. May change often: it wakes nobody but who waits
     /// for it.
     pub contact: watch::Receiver<Option<Contact>>,
-    /// Where what was seen is published. It starts as `Observation::default()`; `revision` rises from 1.
+    /// Publishes observations. It starts as `Observation::default()`; `revision` rises from 1.
     pub observation: watch::Sender<Arc<Observation>>,
-    /// Why nothing can be written down, if nothing can; passed on to the observation.
+    /// The reason for which nothing can be written down, if there is one; passed on to the observation.
     pub unwritable: watch::Receiver<Option<String>>,
     /// Asks the task to end. Containers are never touched by that.
     pub cancel: CancellationToken,
@@ -75,22 +75,22 @@ pub struct Wires {
 /// The inner networks of this host; `None` as long as they are not known.
 pub type Networks = Option<Arc<Vec<InnerNetwork>>>;
 
-/// What the reconciler knows of the host beforehand, and how often it looks.
+/// Options of the reconciler: facts about the host, and how often it looks.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Memory of the host in bytes; 0 while unknown.
     pub memory: u64,
     /// Its GPUs, as far as they are known.
     pub gpus: watch::Receiver<gpu::Shared>,
-    /// Where inner networks are published, once they are journaled; `None` before the first decision.
+    /// Publishes inner networks, once they are journaled; `None` before the first decision.
     pub networks: watch::Sender<Networks>,
-    /// Where it is published how much memory of them strangers hold.
+    /// Publishes the GPU memory that strangers hold.
     pub strangers: watch::Sender<Arc<gpu::Held>>,
-    /// Where it is published how much memory of them containers use.
+    /// Publishes the GPU memory that containers use.
     pub gpu_use: watch::Sender<Arc<gpu::Use>>,
-    /// Where the figures of probes are told.
+    /// Receiver of the figures of probes.
     pub answers: Answers,
-    /// How often everything is looked at although no event came.
+    /// Time between two looks at everything without an event.
     pub resync: Duration,
     /// The wall clock.
     pub now: fn() -> Timestamp,
@@ -118,7 +118,7 @@ pub fn now() -> Timestamp {
     Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
-/// How often a pull's progress is reported.
+/// Time between two reports of a pull's progress.
 const PROGRESS: Duration = Duration::from_secs(1);
 /// Pause before the memory is saved again after that failed.
 const SAVE_AGAIN: Duration = Duration::from_secs(1);
@@ -181,7 +181,7 @@ struct Task<R: Runtime, S> {
     wires: Wires,
     networks: watch::Sender<Networks>,
     outcomes: Vec<Outcome>,
-    /// What was reported last: it stays true to the best of our knowledge while the engine is away.
+    /// The last reported slots: they stay true to the best of our knowledge while the engine is away.
     slots: Vec<SlotObservation>,
     tasks: Vec<TaskObservation>,
     conditions: Vec<Condition>,
@@ -316,7 +316,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             && let Err(error) = self.store.save(&memory).await
         {
             tracing::error!(error = format!("{error:#}"), "nothing is done until the memory can be saved");
-            // What was seen is true all the same, and so is that nothing is done about it.
+            // The observation is true all the same, and so is that nothing is done about it.
             self.slots = slots;
             self.publish(desired, EngineState::Available);
             return SAVE_AGAIN;

@@ -26,13 +26,13 @@ mod publish;
 
 pub(crate) use publish::{published_on, reached_at};
 
-/// What an engine was asked and did not do.
+/// A failure of the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// It does not answer: nothing is known about anything.
     #[error("the container engine does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What was asked for is not there.
+    /// The item does not exist.
     #[error("the engine knows no {what} `{name}`")]
     NotFound {
         /// `container` or `image`.
@@ -52,9 +52,9 @@ pub enum RuntimeError {
     /// It answered and would not.
     #[error("the engine refused to {doing}: {message}")]
     Refused {
-        /// What it was asked to do.
+        /// The attempted action.
         doing: &'static str,
-        /// What it said.
+        /// The engine's message.
         message: String,
     },
     /// The host's policy does not let it; the engine was not asked.
@@ -63,9 +63,9 @@ pub enum RuntimeError {
     /// It took too long.
     #[error("the engine did not {doing} within {} s", after.as_secs())]
     TimedOut {
-        /// What it was asked to do.
+        /// The attempted action.
         doing: &'static str,
-        /// How long it was given.
+        /// The time that it was given.
         after: Duration,
     },
 }
@@ -77,8 +77,8 @@ impl RuntimeError {
     }
 }
 
-/// How long an engine may take to answer a question. One that hangs accepts connections and never answers; what asks it
-/// must notice, and say that it is the engine.
+/// The longest time for an answer of the engine. One that hangs accepts connections and never answers; the caller must notice, and
+/// say that it is the engine.
 pub const ANSWER: Duration = Duration::from_secs(10);
 
 /// The answer to a question, if it comes in time.
@@ -89,7 +89,7 @@ pub async fn answer<T>(
     tokio::time::timeout(ANSWER, question).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Who is to blame for something that was not done in time: the engine, if it answers nothing else either.
+/// Names the culprit of something that was not done in time: the engine, if it answers nothing else either.
 pub async fn blame<R: Runtime>(runtime: &R, error: RuntimeError) -> RuntimeError {
     match error {
         RuntimeError::TimedOut { .. } => answer(runtime.list()).await.err().unwrap_or(error),
@@ -102,7 +102,7 @@ pub async fn blame<R: Runtime>(runtime: &R, error: RuntimeError) -> RuntimeError
     }
 }
 
-/// Why an image did not come.
+/// The reason for which an image did not come.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// The engine does not answer.
@@ -114,17 +114,17 @@ pub enum PullError {
     /// The registry could not answer just now, in words for people.
     #[error("{message}")]
     Transient {
-        /// What it, or the engine, said.
+        /// The message of the registry, or of the engine.
         message: String,
         /// When it wants to be asked again, if it says so.
         retry_after: Option<Duration>,
     },
-    /// What came is not what was asked for.
+    /// Another image than the asked one came.
     #[error("{0}")]
     WrongImage(String),
 }
 
-/// What an engine is.
+/// Facts about an engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineInfo {
     /// Its version.
@@ -137,9 +137,9 @@ pub struct EngineInfo {
     pub kernel: String,
     /// Platform of images, like `linux/amd64`.
     pub platform: String,
-    /// Where it keeps its data.
+    /// The folder of its data.
     pub data_root: String,
-    /// How it gives GPUs to containers.
+    /// Its way to give GPUs to containers.
     pub gpu_access: GpuAccess,
 }
 
@@ -152,7 +152,7 @@ pub struct Listed {
     pub state: String,
 }
 
-/// What of the host containers of an engine bind, whoever made them.
+/// Host paths that containers of an engine bind, of any origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostBinds {
     /// Binds of containers.
@@ -196,7 +196,7 @@ pub struct EngineEvent {
     pub kind: EventKind,
 }
 
-/// What happened to a container.
+/// An event of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
     /// Its process ended with this code.
@@ -222,7 +222,7 @@ pub struct LogLine {
     pub text: String,
     /// It was longer.
     pub cut: bool,
-    /// How many entries of the engine's log it takes: the engine splits long lines.
+    /// Number of entries of the engine's log that it takes: the engine splits long lines.
     pub parts: u32,
 }
 
@@ -237,7 +237,7 @@ pub struct LogOptions {
     pub follow: bool,
 }
 
-/// How a command in a container ended.
+/// The end of a command in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// By itself, with this exit code.
@@ -263,9 +263,9 @@ pub type RuntimeStream<T> = Pin<Box<dyn Stream<Item = Result<T, RuntimeError>> +
 /// Is told how far a pull is.
 pub type OnProgress<'a> = &'a (dyn Fn(PullProgress) + Send + Sync);
 
-/// What the agent asks of a container engine. Everything may be asked twice: that it is already so, is success.
+/// The container engine, as the agent asks it. Everything may be asked twice: a state that holds already is success.
 pub trait Runtime: Send + Sync + 'static {
-    /// What the engine is.
+    /// Facts about the engine.
     fn info(&self) -> impl Future<Output = Result<EngineInfo, RuntimeError>> + Send;
     /// Every container with the labels of this fleet and host.
     fn list(&self) -> impl Future<Output = Result<Vec<Listed>, RuntimeError>> + Send;
@@ -311,7 +311,7 @@ pub trait Runtime: Send + Sync + 'static {
         &self,
         source: Source<'_>,
     ) -> impl Future<Output = Result<Option<PathBuf>, RuntimeError>> + Send;
-    /// What of the host containers bind. Files that the agent laid down for them are left out.
+    /// Host paths that containers bind. Files that the agent laid down for them are left out.
     fn host_binds(&self) -> impl Future<Output = Result<HostBinds, RuntimeError>> + Send;
     /// Has the engine never start a container by itself again.
     fn never_restart(&self, id: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
@@ -331,6 +331,6 @@ pub trait Runtime: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Command, RuntimeError>> + Send;
     /// Whether a command that could not be killed still runs.
     fn goes_on(&self, command: &str) -> impl Future<Output = Result<bool, RuntimeError>> + Send;
-    /// What happens to containers of ours, from now on. Ends when the engine goes.
+    /// Events of our containers, from now on. Ends when the engine goes.
     fn events(&self) -> RuntimeStream<EngineEvent>;
 }

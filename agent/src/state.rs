@@ -1,4 +1,4 @@
-//! What the agent has accepted, and must not forget: it survives every crash, or is known to be lost.
+//! The state that the agent has accepted and must not forget: it survives every crash, or is known to be lost.
 
 pub mod again;
 mod journal;
@@ -14,7 +14,7 @@ use windlass_core::{Counter, Digest, ServiceId, Timestamp};
 pub use journal::{Journal, JournalError};
 pub use releases::{ReleaseStore, ReleaseStoreError};
 
-/// What to do when the state is lost.
+/// The next step after a loss of the state.
 pub const REJOIN: &str = "nothing that runs is touched meanwhile; restore the agent's folder from a backup, or stop the \
                           agent, move the folder away and join again with a new token (`windlass host token HOST`): \
                           containers are adopted that are as their releases say";
@@ -35,7 +35,7 @@ pub struct State {
     /// Floors that good releases raised, by service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub floors: BTreeMap<ServiceId, Counter>,
-    /// What the reconciler remembers.
+    /// The reconciler's memory.
     #[serde(default)]
     pub memory: Memory,
     /// The newest checkpoint of the audit log: its envelope.

@@ -1,4 +1,4 @@
-//! How the host does: processors, memory, disk, network, GPUs, and each container of ours.
+//! Measurements of the host: processors, memory, disk, network, GPUs, and each container of ours.
 //!
 //! Read from `/proc` and the control groups (v1 and v2), never from the engine's statistics, which take a
 //! second per container.
@@ -21,21 +21,21 @@ pub mod disk;
 mod mounts;
 mod proc;
 
-/// How often the host is measured.
+/// Time between two measurements of the host.
 pub const EVERY: Duration = Duration::from_secs(5);
 
-/// What connects the collector with the other tasks of the agent.
+/// The channels between the collector and the other tasks of the agent.
 #[derive(Debug)]
 pub struct Wires {
-    /// What the reconciler saw: whose containers are measured.
+    /// The reconciler's observation: its containers are measured.
     pub observation: watch::Receiver<Arc<Observation>>,
-    /// What is known of the GPUs.
+    /// The known GPUs.
     pub gpus: watch::Receiver<gpu::Shared>,
     /// The use that our containers make of the GPUs.
     pub gpu_use: watch::Receiver<Arc<gpu::Use>>,
     /// The figures of probes.
     pub answers: probe::Answers,
-    /// Where measurements are published.
+    /// Publishes measurements.
     pub stats: watch::Sender<Arc<HostStats>>,
     /// Asks the task to end.
     pub cancel: CancellationToken,

@@ -1,4 +1,4 @@
-//! What a running agent leaves for `inventory` and `doctor`: a file, so that neither needs a socket into the agent.
+//! The file that a running agent leaves for `inventory` and `doctor`, so that neither needs a socket into the agent.
 //! Lossy: a status that is lost is written again.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(30);
 const MAX_LEN: u64 = 16 << 20;
 
-/// What the agent knows of itself.
+/// The agent's knowledge of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// When it was written.
@@ -32,22 +32,22 @@ pub struct Status {
     pub pid: u32,
     /// Which coordinator is connected; empty if none.
     pub coordinator: String,
-    /// What the host is.
+    /// Facts about the host.
     pub facts: HostFacts,
-    /// What was seen.
+    /// The last observation.
     pub observation: Observation,
-    /// How often each rule refused something since the agent started.
+    /// Refusals by rule since the agent started.
     pub refusals: BTreeMap<RefusalCode, u64>,
 }
 
-/// What the task works with.
+/// The inputs of the task.
 #[derive(Debug)]
 pub struct Writer {
     /// The file.
     pub path: PathBuf,
-    /// What was seen.
+    /// The last observation.
     pub report: watch::Receiver<Arc<Observation>>,
-    /// What the host is.
+    /// Facts about the host.
     pub facts: watch::Receiver<Arc<HostFacts>>,
     /// Which coordinator is connected.
     pub coordinator: watch::Receiver<String>,

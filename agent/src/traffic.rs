@@ -1,4 +1,4 @@
-//! What agent and ingress share: the socket between them, and the folder of tables that each of them keeps.
+//! The common ground of agent and ingress: the socket between them, and the folder of tables that each of them keeps.
 //!
 //! ```text
 //! agent ── trust documents, tables ──▶ ingress        over DIR/ingress.sock, which the agent listens on

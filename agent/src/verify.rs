@@ -33,15 +33,15 @@ pub use desired::{Context, desired, named, raised_floors};
 /// A plan that passed steps 1 to 9.
 #[derive(Debug, Clone)]
 pub struct VerifiedPlan {
-    /// What it says.
+    /// The plan.
     pub plan: HostPlan,
     /// Digest of its payload.
     pub digest: Digest,
-    /// What it is to the newest accepted one.
+    /// Its place after the newest accepted one.
     pub order: PlanOrder,
 }
 
-/// Who asks.
+/// The host that asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Me<'a> {
     /// This host's fleet.
@@ -73,11 +73,11 @@ pub fn plan(
 /// A traffic table that passed steps 1 to 9.
 #[derive(Debug, Clone)]
 pub struct VerifiedRoutes {
-    /// What it says.
+    /// The table.
     pub routes: Routes,
     /// Digest of its payload.
     pub digest: Digest,
-    /// What it is to the newest accepted one of its environment.
+    /// Its place after the newest accepted one of its environment.
     pub order: PlanOrder,
 }
 

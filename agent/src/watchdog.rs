@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 /// The exit code of an agent whose loop stood still.
 pub const STALLED: i32 = 70;
-/// How often the loop says that it goes round.
+/// Time between two signs of life of the loop.
 const BEAT: Duration = Duration::from_millis(250);
-/// How often that is looked at.
+/// Time between two looks at them.
 const LOOK: Duration = Duration::from_millis(500);
 /// So many looks without a beat are a loop that stands still: eight seconds.
 const LOOKS: u32 = 16;
-/// How long the end may take in order.
+/// Time for an end in order.
 const ORDERLY: Duration = Duration::from_secs(1);
 
 /// The loop's side. Dropping it ends the watch.

@@ -115,7 +115,7 @@ fn the_token_is_one() {
 /// Every optional field is in an example, or the example would not show it; and every field is explained.
 #[test]
 fn every_field_is_there_and_explained() {
-    // What stands for any name: labels, ports, variables, paths, volumes, services, environments.
+    // Places where any name may stand: labels, ports, variables, paths, volumes, services, environments.
     let free = [
         "role",
         "http",

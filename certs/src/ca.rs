@@ -21,7 +21,7 @@ use crate::files::{self, FileError};
 use crate::identity::{Grant, Identity, InvalidPeer, MAX_GRANT_ENVIRONMENTS, PeerIdentity, Role};
 use crate::random::{self, RandomError};
 
-/// How long the CA's own certificate is valid.
+/// Validity of the CA's own certificate.
 pub const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Agents and coordinators.
 pub const MEMBER_VALIDITY: Duration = Duration::from_secs(24 * 3600);
@@ -40,12 +40,12 @@ pub struct CertificateAuthority {
     key: TlsKey,
 }
 
-/// What a certificate shall say. Nothing of it comes from the request.
+/// The content of a certificate to issue. Nothing of it comes from the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
     /// For whom.
     pub identity: Identity,
-    /// What an operator may do; `None` for everyone else.
+    /// The rights of an operator; `None` for everyone else.
     pub grant: Option<Grant>,
     /// Which issue this is.
     pub generation: u64,
@@ -60,11 +60,11 @@ pub struct Issued {
     pub der: CertificateDer<'static>,
     /// Leaf and CA, PEM: what the holder stores and presents.
     pub chain_pem: String,
-    /// What the leaf says: serial, validity, key.
+    /// Serial, validity and key of the leaf.
     pub peer: PeerIdentity,
 }
 
-/// Why the CA could not be used.
+/// The reason for which the CA could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// A file.
@@ -88,7 +88,7 @@ pub enum CaError {
     /// Asked for something that no peer would accept.
     #[error("refused to issue a certificate that is not one of a fleet member: {0}")]
     Refused(&'static str),
-    /// What was made is not what was meant.
+    /// The issued certificate differs from the intended one.
     #[error("the certificate that was made is not valid")]
     Invalid(#[source] InvalidPeer),
     /// A new key and its certificate do not fit; cannot happen.

@@ -27,7 +27,7 @@ pub struct TlsKey {
     pair: KeyPair,
 }
 
-/// Why a TLS key or a request could not be used.
+/// The reason for which a TLS key or a request could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CsrError {
     /// The key file.
@@ -45,7 +45,7 @@ pub enum CsrError {
     /// A key that our CA does not certify.
     #[error("certificate requests must be for an ECDSA P-256 key")]
     Algorithm,
-    /// Whoever sent it does not hold the key.
+    /// The sender does not hold the key.
     #[error("the certificate request is not signed by its own key")]
     Unproven,
 }

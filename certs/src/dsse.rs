@@ -5,7 +5,7 @@
 //!  "signatures": [{"keyid": "<hex SHA-256 of the raw public key>", "sig": "<base64>"}]}
 //! ```
 //!
-//! What is signed is `PAE(type, payload)`, so that a signature over one type of document is none over another.
+//! The signed bytes are `PAE(type, payload)`, so that a signature over one type of document is none over another.
 //! An envelope of another implementation with the same key verifies here, and ours there. The order of reading
 //! is fixed: bound, parse strictly, verify the payload's bytes, decode *those same bytes*.
 
@@ -23,20 +23,20 @@ pub use verify::{KeySet, Verified, VerifyError};
 /// More signatures than this are refused before any is checked.
 pub const MAX_SIGNATURES: usize = 16;
 
-/// What a payload is. One key signs one type for one purpose.
+/// The type of a payload. One key signs one type for one purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PayloadType {
-    /// What may run.
+    /// A release: it may run.
     Release,
-    /// What runs on one host, now.
+    /// A host plan: it runs on one host, now.
     Plan,
     /// The traffic table of one environment.
     Routes,
-    /// Who may sign what.
+    /// A trust document: its keys may sign.
     Trust,
     /// A checkpoint of the audit log.
     Audit,
-    /// What an agent did.
+    /// A receipt of an agent's action.
     Receipt,
     /// Certificates that no longer count.
     Revocation,
@@ -123,7 +123,7 @@ pub struct Envelope {
     signatures: Vec<Signature>,
 }
 
-/// Why a signature was not added.
+/// A signature that was not added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("an envelope has at most {MAX_SIGNATURES} signatures")]
 pub struct TooManySignatures;
@@ -165,7 +165,7 @@ impl Envelope {
         Ok(true)
     }
 
-    /// What the payload is said to be; true only once verified.
+    /// The claimed type of the payload; true only once verified.
     pub const fn payload_type(&self) -> PayloadType {
         self.kind
     }

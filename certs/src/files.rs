@@ -15,7 +15,7 @@ const MAX_LEN: u64 = 1024 * 1024;
 /// Random bytes in the name of a file that is being written.
 const SUFFIX: usize = 6;
 
-/// Why a secret file could not be used.
+/// The reason for which a secret file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// Reading failed.
@@ -23,7 +23,7 @@ pub enum FileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -32,7 +32,7 @@ pub enum FileError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -75,7 +75,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::TooOpen { path, .. } => Some(format!(
@@ -97,7 +97,7 @@ impl FileError {
     }
 }
 
-/// How far a file is on its way to the disk.
+/// The stages of a file on its way to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Nothing was done yet.

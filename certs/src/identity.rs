@@ -1,4 +1,4 @@
-//! Who a certificate says its holder is.
+//! The identity that a certificate gives its holder.
 //!
 //! A leaf certificate carries only URI names:
 //!
@@ -21,7 +21,7 @@ use windlass_core::{EnvironmentId, FleetId, HostId, OperatorName};
 
 pub use peer::{InvalidPeer, PeerIdentity, Serial};
 
-/// What kind of thing holds a certificate.
+/// The kind of a certificate's holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -87,7 +87,7 @@ impl Identity {
         &self.fleet
     }
 
-    /// What it is.
+    /// The kind of the holder.
     pub const fn role(&self) -> Role {
         self.role
     }
@@ -151,7 +151,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// What an operator may do; each includes the ones before.
+/// The role of an operator; each includes the ones before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorRole {
@@ -193,11 +193,11 @@ impl FromStr for OperatorRole {
     }
 }
 
-/// What an operator may do, and where. Written `deployer/staging,test` or `admin/*`.
+/// The rights of an operator, and their environments. Written `deployer/staging,test` or `admin/*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Grant {
-    /// How much.
+    /// The role.
     pub role: OperatorRole,
     /// In which environments; all if `None`.
     pub environments: Option<BTreeSet<EnvironmentId>>,

@@ -29,7 +29,7 @@ const HASH_PREFIX: &[u8] = b"windlass-join-v1\0";
 /// Longer than any token.
 pub const MAX_LEN: usize = 16 * 1024;
 
-/// Who joins a fleet, by name. A token of one kind is never good for the other.
+/// A member that joins a fleet, by name. A token of one kind is never good for the other.
 pub trait Joins: fmt::Display + FromStr {
     /// The first part of such a token without terms.
     const BARE: &'static str;
@@ -130,12 +130,12 @@ impl<N: Joins> Token<N> {
         parts.next().is_none().then_some(token)
     }
 
-    /// Who joins.
+    /// The member that joins.
     pub const fn member(&self) -> &N {
         &self.name
     }
 
-    /// What was promised with it.
+    /// The terms that were promised with it.
     pub const fn terms(&self) -> &Terms {
         &self.terms
     }
@@ -190,7 +190,7 @@ impl JoinSecret {
         &self.0
     }
 
-    /// What the coordinator stores. The secret has 256 random bits, so that a plain hash is enough.
+    /// The hash that the coordinator stores. The secret has 256 random bits, so that a plain hash is enough.
     pub fn hash(&self) -> Digest {
         let mut bytes = Zeroizing::new(HASH_PREFIX.to_vec());
         bytes.extend_from_slice(&*self.0);

@@ -9,18 +9,18 @@ use std::fmt;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
-/// How deep objects and arrays may be nested in our documents.
+/// Levels of objects and arrays in our documents.
 pub const MAX_DEPTH: usize = 32;
 
-/// Why bytes are no document.
+/// The reason for which bytes are no document.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// More bytes than this kind of document may have.
     #[error("{len} bytes are more than the {limit} allowed")]
     TooLarge {
-        /// How many there were.
+        /// The number of bytes.
         len: usize,
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
     /// Nested deeper than allowed.

@@ -25,7 +25,7 @@ pub struct SigningKey {
     public: PublicKey,
 }
 
-/// Why a private key could not be used.
+/// The reason for which a private key could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file could not be read or written.
@@ -46,7 +46,7 @@ pub enum KeyError {
 }
 
 impl KeyError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),

@@ -25,7 +25,7 @@ const MOST_OF_AN_AGENT: usize = 32;
 /// A person, or a build server that deploys many services at once.
 const MOST_OF_AN_OPERATOR: usize = 256;
 
-/// What is revoked.
+/// The revoked certificates and members.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevokedSet {
@@ -118,7 +118,7 @@ impl Revocations {
         self.change(|set| set.clone_from(&revoked))
     }
 
-    /// What is revoked now.
+    /// The set that is revoked now.
     pub fn current(&self) -> Arc<RevokedSet> {
         self.inner.revoked.load_full()
     }
@@ -135,7 +135,7 @@ impl Revocations {
         self.inner.closed.store(Some(Arc::new(closed)));
     }
 
-    /// How many connections with a certificate are live.
+    /// The number of live connections with a certificate.
     pub fn live(&self) -> usize {
         self.lock().connections.len()
     }

@@ -43,7 +43,7 @@ pub use verifier::{verify_expired, verify_issued};
 /// HTTP/2, and nothing to negotiate.
 const ALPN: &[u8] = b"h2";
 
-/// Why a TLS configuration could not be made.
+/// The reason for which a TLS configuration could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// No CA certificate to check clients against.

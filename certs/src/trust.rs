@@ -32,7 +32,7 @@ pub enum Acceptance {
     Accepted,
 }
 
-/// Why a trust document was not taken.
+/// The reason for which a trust document was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The envelope or its signatures.
@@ -41,9 +41,9 @@ pub enum TrustError {
     /// Version 1 is not the one that was pinned at the join.
     #[error("version 1 of the trust document is {got}, pinned is {pinned}")]
     WrongPin {
-        /// What was pinned.
+        /// The pinned digest.
         pinned: Digest,
-        /// What was given.
+        /// The given digest.
         got: Digest,
     },
     /// Of another fleet.
@@ -59,7 +59,7 @@ pub enum TrustError {
     Invalid {
         /// Which version.
         version: u64,
-        /// What is wrong.
+        /// The mistake.
         #[source]
         source: InvalidTrust,
     },
@@ -84,9 +84,9 @@ pub enum TrustError {
     Equivocation {
         /// The version both have.
         version: u64,
-        /// What we have.
+        /// The digest that is here.
         have: Digest,
-        /// What was given.
+        /// The given digest.
         got: Digest,
     },
     /// More versions at once than any honest chain has.

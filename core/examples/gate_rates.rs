@@ -1,4 +1,5 @@
-//! How often gates stop a healthy release, and miss a sick one: `cargo run -p windlass-core --example gate_rates [CANARIES [SEED]]`.
+//! The rates at which gates stop a healthy release, and miss a sick one: `cargo run -p windlass-core --example gate_rates [CANARIES
+//! [SEED]]`.
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 

@@ -19,7 +19,7 @@ pub use accepted::AcceptedLoss;
 pub use segment::{Loss, RESTORED, Segment, subject as segment_subject};
 pub use verifier::{Anchor, By, Verifier};
 
-/// What the first entry carries as `prev`, and an empty log as its head.
+/// The `prev` of the first entry, and the head of an empty log.
 pub const GENESIS: Digest = Digest::from_bytes([0; 32]);
 
 /// One thing that was done, or refused.
@@ -60,7 +60,7 @@ pub struct Checkpoint {
     pub version: u32,
     /// The fleet whose log it is.
     pub fleet: FleetId,
-    /// How many entries there were.
+    /// The number of entries.
     pub size: u64,
     /// Hash of the last of them.
     pub head: Digest,
@@ -76,10 +76,10 @@ pub(crate) const fn is_first(segment: &u64) -> bool {
     *segment == 0
 }
 
-/// Where a log ends: what the next entry builds on.
+/// The end of a log: the next entry builds on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// How many entries there are.
+    /// The number of entries.
     pub size: u64,
     /// Hash of the last.
     pub hash: Digest,
@@ -91,7 +91,7 @@ impl Default for Head {
     }
 }
 
-/// What happened, before it has a place in the log.
+/// An event, before it has a place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact {
     /// Who.
@@ -118,7 +118,7 @@ impl Head {
     }
 }
 
-/// What a log turned out to be.
+/// The verdict on a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -130,9 +130,9 @@ pub enum Verdict {
     Altered(u64),
     /// A checkpoint knows of more entries.
     Truncated {
-        /// How many there are.
+        /// The number of entries here.
         have: u64,
-        /// How many there were.
+        /// The number of entries before.
         want: u64,
     },
     /// The chain holds, and a checkpoint over its first entries names another history.
@@ -140,7 +140,7 @@ pub enum Verdict {
     /// The log says that a backup was restored, a checkpoint over more entries of the time before was kept, and no
     /// operator has accepted that loss.
     Lost {
-        /// How many entries that checkpoint covers.
+        /// The number of entries that the checkpoint covers.
         size: u64,
     },
 }
@@ -165,12 +165,12 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// What was found in a log.
+/// Findings about a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
     /// The verdict: whether the log is as it was written.
     pub verdict: Verdict,
-    /// Who contradicts it, if a checkpoint does.
+    /// The witness that contradicts it, if a checkpoint does.
     pub by: Option<By>,
     /// Losses that nobody has accepted, one for each restore.
     pub losses: Vec<Loss>,
@@ -281,7 +281,7 @@ mod tests {
         let [first, second] = found.segments[..] else { panic!("{found:?}") };
         assert_eq!(first, Segment::default());
         assert_eq!(second, Segment { segment: 70, start: 3, lost: 2 });
-        // What the backup held is held against it all the same.
+        // The content of the backup is held against it all the same.
         let other = Head { size: 2, hash: Digest::of(b"another history") };
         assert_eq!(verify(&entries, &[of(other, 0), of(begun, 70)]), Verdict::Forked(2));
         // The same backup once more, under another name: the segment between was given up with its entries.

@@ -1,4 +1,4 @@
-//! How much of a host is taken, and whether more fits.
+//! The resources of a host that are taken, and whether more fits.
 //!
 //! Memory and GPUs are reserved; CPU is shared by weight and limit, so it only orders hosts.
 
@@ -17,7 +17,7 @@ use crate::units::{Size, cores};
 
 pub use need::{DeviceFull, Need, device_fits};
 
-/// What is reserved on a host.
+/// The resources reserved on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// Bytes of memory.
@@ -32,16 +32,16 @@ pub struct Taken {
     pub slots: u32,
 }
 
-/// What is reserved of a GPU.
+/// The part of a GPU that is reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GpuTaken {
     /// All of it.
     Exclusively,
-    /// That many bytes of its memory.
+    /// Bytes of its memory.
     Memory(u64),
 }
 
-/// Why something does not fit.
+/// The reason for which something does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
     /// Not enough memory.
@@ -235,12 +235,12 @@ fn most_devices(facts: &HostFacts) -> usize {
     facts.policy.gpus.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
-/// How many of the devices that are there are held.
+/// The number of present devices that are held.
 fn present(facts: &HostFacts, is_held: impl Fn(&String) -> bool) -> usize {
     facts.gpus.iter().filter(|gpu| is_held(&gpu.uuid)).count()
 }
 
-/// What an instance takes of each of its GPUs.
+/// The part of each of its GPUs that an instance takes.
 fn gpu_share(spec: &Spec) -> GpuTaken {
     GpuTaken::of(spec.resources.gpus.and_then(|gpus| gpus.memory).map(crate::units::Size::bytes))
 }

@@ -20,7 +20,7 @@ pub struct Condition {
     /// The device that it is about, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// What exactly, for people.
+    /// The details, for people.
     pub message: String,
 }
 

@@ -18,9 +18,9 @@ const MAX_SHOWN: usize = 256;
 pub struct Change {
     /// The field, like `image.digest` or `env.NODE_ENV`.
     pub path: String,
-    /// What it was; absent if it was not there.
+    /// The old value; absent if there was none.
     pub old: Option<String>,
-    /// What it becomes; absent if it goes.
+    /// The new value; absent if it goes.
     pub new: Option<String>,
 }
 
@@ -73,7 +73,7 @@ fn fields(spec: &Spec) -> Fields {
 fn hide_contents(files: &mut Value) {
     for file in files.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
         if let Some(Value::String(content)) = file.get_mut("content") {
-            // What is not base64 is no content a host would take; its text will do.
+            // A content that is not base64 is none that a host would take; its text will do.
             *content = summary(&STANDARD.decode(&*content).unwrap_or_else(|_| content.clone().into_bytes()));
         }
     }

@@ -15,7 +15,7 @@ use crate::observation::Observation;
 use crate::time::Timestamp;
 use crate::traffic::{ServiceWindows, Traffic};
 
-/// What a decision asks of the fleet. One that places nothing only looks at the hosts that it has slots on, so that
+/// The fleet as a decision sees it. One that places nothing only looks at the hosts that it has slots on, so that
 /// its cost follows the service and not the fleet.
 pub trait Fleet: Debug {
     /// Since when it is watched: the start of this coordinator. No deadline counts the time before.
@@ -42,8 +42,8 @@ pub trait Fleet: Debug {
         None
     }
 
-    /// What an instance on a host uses, as was measured last; `None` where nobody has told since this coordinator began.
-    /// Whoever decides by it looks at the time: a host that is silent leaves old figures.
+    /// The last measured use of an instance on a host; `None` where nobody has told since this coordinator began. A decision looks
+    /// at the time: a host that is silent leaves old figures.
     fn usage(&self, _host: &HostId, _instance: &str) -> Option<Usage> {
         None
     }
@@ -61,7 +61,7 @@ pub struct FleetView {
 /// One host, at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// What it is, as it last said.
+    /// Facts about it, as it last said.
     pub facts: Arc<HostFacts>,
     /// Whether the host is there.
     pub liveness: Liveness,
@@ -82,11 +82,11 @@ pub struct Member {
     pub issued_seq: u64,
     /// Slots of that plan whose part is older than it: the seq of the first plan that had the part as it is now.
     pub parts: Arc<BTreeMap<SlotId, u64>>,
-    /// What it last reported, on the stream that stands if one does.
+    /// Its last report on the stream that stands, if one does.
     pub observation: Option<Arc<Observation>>,
-    /// What it last reported, on whichever stream.
+    /// Its last report on any stream.
     pub last_report: Option<Arc<Observation>>,
-    /// What slots of *other* services take of it.
+    /// The resources that slots of *other* services take of it.
     pub taken: Taken,
 }
 
@@ -131,7 +131,7 @@ pub enum Scheduling {
     Ready,
     /// It keeps what it has.
     Cordoned,
-    /// What it has moves away.
+    /// Its instances move away.
     Draining,
 }
 

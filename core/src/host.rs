@@ -19,7 +19,7 @@ pub use stats::{
     ProbeStats, Stall, Usage,
 };
 
-/// What a host is. Sent by the agent when it connects and when it changes.
+/// Facts about a host. Sent by the agent when it connects and when they change.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostFacts {
     /// Version of the agent.
@@ -55,15 +55,15 @@ pub struct HostFacts {
     /// GPUs that were there and cannot be given away now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus_lost: Vec<GpuLost>,
-    /// How containers get GPUs.
+    /// The way in which containers get GPUs.
     #[serde(default)]
     pub gpu_access: GpuAccess,
     /// The driver of its GPUs, as far as that is known.
     #[serde(default, skip_serializing_if = "GpuDriver::is_unknown")]
     pub gpu_driver: GpuDriver,
-    /// What the host's policy allows, so that placement and previews can ask it.
+    /// The host's policy, so that placement and previews can ask it.
     pub policy: HostPolicy,
-    /// What does not answer: of that, what stands here is what was known last.
+    /// Parts that do not answer: for those, the last known facts stand here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
 }
@@ -87,7 +87,7 @@ pub struct Silent {
     pub what: String,
     /// Since when, by the host's clock.
     pub since: Timestamp,
-    /// How that shows.
+    /// The symptom.
     pub why: String,
 }
 
@@ -108,7 +108,7 @@ pub struct HostPolicy {
     pub mounts: Vec<String>,
     /// Capabilities that a release may add, without `CAP_`.
     pub capabilities: BTreeSet<String>,
-    /// How many GPUs all releases on the host may take together; all if absent.
+    /// The number of GPUs that all releases on the host may take together; all if absent.
     pub gpus: Option<u32>,
     /// Memory of each GPU that shares leave free.
     #[serde(default)]
@@ -159,9 +159,9 @@ pub enum Users {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// That many bytes.
+    /// So many bytes.
     Bytes(Size),
-    /// That percentage of what the host has.
+    /// A percentage of the host's own.
     Percent(u8),
 }
 
@@ -179,7 +179,7 @@ impl Limit {
 }
 
 impl Default for HostPolicy {
-    /// What an absent key of the file means.
+    /// The meaning of absent keys of the file.
     fn default() -> Self {
         Self {
             registries: Vec::new(),

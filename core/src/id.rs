@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub struct InvalidName {
     /// Which kind of name was expected.
     pub what: &'static str,
-    /// What was given, cut to 80 characters.
+    /// The given text, cut to 80 characters.
     pub text: String,
 }
 

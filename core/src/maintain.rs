@@ -132,7 +132,7 @@ fn replicas(planner: &mut Planner<'_>, good: ReleaseRef, release: &Release) {
     let count = planner.slots.len() - pairs - others;
     // The count may be from before a rollout that went back, and is no reason to leave what was signed.
     let wanted = planner.service.replicas_for(release).unwrap_or_default() as usize;
-    // What went with an evicted host is not made again without its volume: a person says so.
+    // A slot that went with an evicted host is not made again without its volume: a person says so.
     let missing = wanted.saturating_sub(count);
     let given_up = if release.spec.pins_slots() { missing.min(planner.service.given_up as usize) } else { 0 };
     planner.service.given_up = u32::try_from(given_up).unwrap_or(u32::MAX);

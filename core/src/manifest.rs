@@ -83,7 +83,7 @@ pub struct Sources {
 pub enum Environment {
     /// This one, whatever a manifest says (`-e`).
     Given(EnvironmentId),
-    /// What a manifest says, else this one (that of the context).
+    /// The environment of the manifest, else this one (that of the context).
     Default(EnvironmentId),
 }
 

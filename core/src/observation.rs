@@ -33,12 +33,13 @@ pub struct Observation {
     pub seq: u64,
     /// Whether the engine can be asked. If not, the fields below hold the last known state.
     pub engine: EngineState,
-    /// Why the newest plan that was offered is not in force, if it is not.
+    /// The reason for which the newest offered plan is not in force, if it is not.
     pub plan_refusal: Option<Refusal>,
-    /// Why the agent can write nothing down, if it cannot: until then it takes no plan and takes no step. What runs, runs.
+    /// The reason for which the agent can write nothing down, if it cannot: until then it takes no plan and no step. Instances run
+    /// on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwritable: Option<String>,
-    /// What a person has to know about the host and its slots; at most [`crate::condition::CONDITIONS`].
+    /// Conditions of the host and its slots, for people; at most [`crate::condition::CONDITIONS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// Every slot that the plan lists or that has an instance.
@@ -49,7 +50,7 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// What was seen of one slot.
+    /// The observation of one slot.
     pub fn slot(&self, slot: &SlotId) -> Option<&SlotObservation> {
         self.slots.iter().find(|seen| &seen.slot == slot)
     }
@@ -115,14 +116,14 @@ pub enum EngineState {
     Unavailable(String),
 }
 
-/// What was seen of one slot.
+/// The observation of one slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SlotObservation {
     /// Which slot.
     pub slot: SlotId,
     /// The release that the plan in force wants here.
     pub release: Option<Digest>,
-    /// How far the slot is.
+    /// The state of the slot.
     pub status: SlotStatus,
     /// Whether the image of `release` is on the host, and the checks that come before a start are made.
     pub pulled: bool,
@@ -133,7 +134,7 @@ pub struct SlotObservation {
     pub pull: Option<PullProgress>,
     /// The containers of this slot, the newest first.
     pub instances: Vec<Instance>,
-    /// What hinders it, if anything does.
+    /// The trouble that hinders it, if any does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<SlotTrouble>,
 }
@@ -151,7 +152,7 @@ impl SlotObservation {
     }
 }
 
-/// How far a slot is.
+/// The state of a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SlotStatus {
@@ -190,15 +191,15 @@ pub struct Instance {
     pub release: Digest,
     /// The number of its release.
     pub counter: Counter,
-    /// What it is.
+    /// Its state.
     pub state: InstanceState,
     /// Since when it is that.
     pub since: Timestamp,
     /// Whether it has been healthy for min ready, without a break until now. Judged by the agent's clock.
     pub available: bool,
-    /// Where its ports answer, by name: `address:port`.
+    /// The addresses of its ports, by name: `address:port`.
     pub endpoints: BTreeMap<String, String>,
-    /// How often it was started again.
+    /// The number of its restarts.
     pub restarts: u32,
     /// Which restart that a person asked for it comes from; 0 if from none.
     #[serde(default)]
@@ -210,12 +211,12 @@ pub struct Instance {
     /// Which of its slot's two ports it has.
     #[serde(default, skip_serializing_if = "PortSide::is_first")]
     pub side: PortSide,
-    /// How it does, beside its state.
+    /// Its vitals, beside its state.
     #[serde(default)]
     pub vitals: Vitals,
 }
 
-/// What an instance is.
+/// The state of an instance.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]

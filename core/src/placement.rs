@@ -14,7 +14,7 @@ use crate::release::{OrderRule, Release, Spec, Strategy};
 
 pub use filling::{Filling, Place};
 
-/// Why a host does not get a slot.
+/// The reason for which a host does not get a slot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// It is not there.
@@ -23,7 +23,7 @@ pub enum Unfit {
     /// A person said no.
     #[error("the host is {}", .0.as_str())]
     NotScheduling(Scheduling),
-    /// What it holds is not known, see [`crate::recovery`].
+    /// Its containers are not known, see [`crate::recovery`].
     #[error("the host is recovering")]
     Recovering,
     /// The release's placement does not name it; what it asks for and what the host has.
@@ -51,7 +51,7 @@ pub enum Unfit {
     Volume(String),
 }
 
-/// What the placement asks for and the host has not.
+/// The labels that the placement asks for and the host has not.
 fn labels(host: &HostId, member: &Member, release: &Release) -> String {
     let placement = &release.spec.placement;
     if !placement.hosts.is_empty() && !placement.hosts.contains(host) {
@@ -187,7 +187,7 @@ pub fn choose(
     Ok((place.host, place.gpus))
 }
 
-/// Why a slot's old instance stops before the new one starts.
+/// The reason for which a slot's old instance stops before the new one starts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StopFirst {
     /// The manifest says so.

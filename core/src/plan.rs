@@ -47,7 +47,7 @@ pub struct PlanSlot {
     pub slot: SlotId,
     /// The release that this slot is to have: digest of its payload.
     pub release: Digest,
-    /// What its instance is to be.
+    /// The desired phase of its instance.
     pub phase: Phase,
     /// Whether the release's rollout succeeded. Until then local rollback is armed.
     pub good: bool,
@@ -114,11 +114,11 @@ impl HostPlan {
 pub struct Previous {
     /// Its release.
     pub release: Digest,
-    /// What it is to be.
+    /// The desired phase.
     pub phase: Phase,
 }
 
-/// What an instance is to be.
+/// The desired phase of an instance.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]

@@ -18,7 +18,7 @@ pub use registry::{InvalidRepository, allows_repository, normalise_repository};
 pub struct PolicyViolation {
     /// Name of the rule: the key of `policy.toml` that would have to change, or what is never allowed.
     pub rule: &'static str,
-    /// What the release asks for and what is allowed.
+    /// The asked value, and the allowed ones.
     pub detail: String,
 }
 

@@ -1,4 +1,4 @@
-//! How much a peer may cause: allowances by key, bounded in number, and how much of what it does is told.
+//! Allowances of peers: by key, bounded in number, and a bound on the lines about them.
 //!
 //! A key is an address ([`Source`]), an identity, or an identity and a method. Who overspends is refused and forgotten
 //! again when its allowance has refilled, so that a flood of keys takes no more memory than `most` of them.
@@ -16,7 +16,7 @@ use crate::Timestamp;
 pub use notices::Notices;
 pub use places::{Entered, Places};
 
-/// Where a peer is: an IPv4 address, or the /64 network of an IPv6 address, which is what one host usually gets.
+/// The place of a peer: an IPv4 address, or the /64 network of an IPv6 address, which is what one host usually gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source(IpAddr);
 
@@ -47,7 +47,7 @@ impl fmt::Display for Source {
 pub struct Rate {
     /// At once.
     pub burst: u32,
-    /// What each takes to come back. At least a millisecond, the clock's step.
+    /// Time in which one unit comes back. At least a millisecond, the clock's step.
     pub every: Duration,
 }
 
@@ -62,7 +62,7 @@ impl Rate {
     }
 }
 
-/// How far ahead an allowance can be taken out, at most.
+/// The longest time by which an allowance can be taken out ahead.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// One allowance: when it will be whole again.

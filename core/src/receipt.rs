@@ -28,7 +28,7 @@ pub struct Receipt {
     pub seq: u64,
     /// Digest of the plan's payload.
     pub plan: Digest,
-    /// What came of each slot of the plan, ordered by slot.
+    /// The outcome of each slot of the plan, ordered by slot.
     pub slots: Vec<SlotReceipt>,
     /// The newest checkpoint of the audit log that the host has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,7 +41,7 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Witnessed {
-    /// How many entries the log had.
+    /// The number of entries of the log.
     pub size: u64,
     /// Hash of the last of them.
     pub head: Digest,
@@ -50,7 +50,7 @@ pub struct Witnessed {
     pub segment: u64,
 }
 
-/// What came of one slot.
+/// The outcome of one slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlotReceipt {
@@ -62,7 +62,7 @@ pub struct SlotReceipt {
     pub outcome: SlotOutcome,
 }
 
-/// What came of a slot.
+/// The outcome of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SlotOutcome {
@@ -78,7 +78,7 @@ pub enum SlotOutcome {
     },
 }
 
-/// What `observation` says came of each slot of `plan`; `None` while the host still works on one of them.
+/// The outcome of each slot of `plan` by `observation`; `None` while the host still works on one of them.
 pub fn outcomes(plan: &HostPlan, observation: &Observation) -> Option<Vec<SlotReceipt>> {
     plan.slots
         .iter()

@@ -41,7 +41,7 @@ pub const COUNTER_GAP: u64 = 100;
 /// Indices of slots that are left out for the same reason.
 const SLOT_GAP: u32 = 1000;
 
-/// What the store knows.
+/// The knowledge of the store.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored<'a> {
     /// Services.
@@ -52,7 +52,7 @@ pub struct Stored<'a> {
     pub rollouts: &'a BTreeMap<RolloutId, Rollout>,
 }
 
-/// What hosts have shown.
+/// The plans and releases that hosts have shown.
 #[derive(Debug, Clone)]
 pub struct Shown<'a> {
     /// The newest plans of the hosts whose word counts, verified.
@@ -61,7 +61,7 @@ pub struct Shown<'a> {
     pub releases: &'a Releases,
     /// The highest number of a service's releases that any host has seen.
     pub counters: BTreeMap<ServiceId, u64>,
-    /// Who else there is.
+    /// The other members.
     pub others: Others,
     /// When the newest plans of other hosts were made that the store surely knows. Asked only where the fleet has gone
     /// on: what is older than those decides nothing.
@@ -79,7 +79,7 @@ pub enum Others {
     GoneOn,
 }
 
-/// Why a host's plan cannot be taken over.
+/// The reason for which a host's plan cannot be taken over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// It names a release that nobody has shown.
@@ -95,12 +95,12 @@ pub enum Obstacle {
     Taken {
         /// Which.
         slot: SlotId,
-        /// Who has it.
+        /// The host that has it.
         host: HostId,
     },
 }
 
-/// What is to be stored: only what differs from what is.
+/// The changes to store.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Merged {
     /// Services that change or come.

@@ -75,9 +75,9 @@ pub struct Release {
     pub counter: Counter,
     /// When it was signed first, by the signer's clock.
     pub created_at: Timestamp,
-    /// Who made it, as they call themselves; the signature says who answers for it.
+    /// The author's own name; the signature says who answers for it.
     pub author: String,
-    /// What runs, and how it is rolled out.
+    /// The workload, and its rollout.
     pub spec: Spec,
 }
 
@@ -129,7 +129,7 @@ pub fn volume_name(service: &ServiceId, name: &str) -> String {
     format!("windlass.{}.{}.{name}", service.environment, service.name)
 }
 
-/// What runs, and how it is rolled out.
+/// The workload, and its rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
@@ -144,9 +144,9 @@ pub struct Spec {
     /// Working folder, absolute; the image's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
-    /// How many instances, within which the coordinator may move without a new release.
+    /// The number of instances, within which the coordinator may move without a new release.
     pub scale: Scale,
-    /// Where instances may run.
+    /// The hosts on which instances may run.
     pub placement: Placement,
     /// Ports by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -169,19 +169,19 @@ pub struct Spec {
     pub security: Security,
     /// Probes.
     pub health: Health,
-    /// How one release replaces another.
+    /// The way in which one release replaces another.
     pub strategy: Strategy,
-    /// How long the whole service is watched after the last step.
+    /// Time for which the whole service is watched after the last step.
     pub soak: Span,
-    /// How long a rollout may go without progress.
+    /// Time that a rollout may go without progress.
     pub progress_deadline: Span,
-    /// How long a container may take to stop after SIGTERM before it is killed.
+    /// Time for a container to stop after SIGTERM before it is killed.
     pub stop_timeout: Span,
-    /// What happens to the rest of the fleet when an instance failed.
+    /// The fate of the rest of the fleet when an instance failed.
     pub on_failure: OnFailure,
-    /// What makes it go back: on a host while it is not yet good, for the whole service in its rollout and after.
+    /// Triggers of its rollback: on a host while it is not yet good, for the whole service in its rollout and after.
     pub rollback_on: RollbackOn,
-    /// What happens when a host is lost.
+    /// The fate of slots when a host is lost.
     pub on_lost: OnLost,
     /// Never two instances at once, even through a partition.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -189,7 +189,7 @@ pub struct Spec {
     /// Releases below this counter may not run any more, once this one is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Counter>,
-    /// How requests reach it.
+    /// Its traffic.
     #[serde(default, skip_serializing_if = "Traffic::is_empty")]
     pub traffic: Traffic,
     /// Requests that warm an instance up before it counts.
@@ -277,7 +277,7 @@ impl Spec {
         matches!(self.strategy, Strategy::BlueGreen { .. }) || (is_canary && self.is_routed())
     }
 
-    /// How long the old instances run on, without traffic, after a deploy succeeded, if they do.
+    /// Time for which the old instances run on, without traffic, after a deploy succeeded, if they do.
     pub fn keeps_old(&self) -> Option<Span> {
         self.strategy.keeps_old().filter(|_| self.runs_beside())
     }

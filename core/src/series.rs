@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// How often, and how many of them are kept.
+/// The interval of places, and the number of them that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// Width of a place.
@@ -23,7 +23,7 @@ pub struct Shape {
     pub fine: Pace,
     /// Before.
     pub coarse: Pace,
-    /// What is kept, by name.
+    /// The kept figures, by name.
     pub columns: &'static [&'static str],
 }
 
@@ -69,7 +69,7 @@ struct Ring {
     /// The newest place, counted from the epoch; `None` while nothing was put in.
     newest: Option<i64>,
     figures: Vec<f32>,
-    /// How many figures the newest place of each column has the mean of.
+    /// The number of figures of which the newest place of each column has the mean.
     counts: Vec<u16>,
 }
 
@@ -124,7 +124,7 @@ impl Ring {
         at.as_millis().div_euclid(width)
     }
 
-    /// Where the figure of a column at a place lies.
+    /// The index of a column's figure at a place.
     fn index(&self, column: usize, place: i64) -> usize {
         let count = i64::try_from(self.pace.count).unwrap_or(i64::MAX).max(1);
         column * self.pace.count + usize::try_from(place.rem_euclid(count)).unwrap_or(0)

@@ -48,7 +48,7 @@ pub struct Service {
     /// Contents that failed and that a person lets start again with their next rollout.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub cleared: BTreeSet<Digest>,
-    /// How many instances, if it is replicated.
+    /// The number of instances, if it is replicated.
     pub replicas: u32,
     /// Index of the next new slot.
     pub next_index: u32,
@@ -199,7 +199,7 @@ impl Service {
         self.good.truncate(HISTORY);
     }
 
-    /// How many instances `release` is to have: the service's count, clamped to the release's range.
+    /// The number of instances of `release`: the service's count, clamped to the release's range.
     pub fn replicas_for(&self, release: &Release) -> Option<u32> {
         release.spec.scale.clamp(self.replicas)
     }

@@ -144,7 +144,7 @@ const UNITS: [(&str, u64); 9] = [
 ];
 
 impl Size {
-    /// That many bytes.
+    /// So many bytes.
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
@@ -207,13 +207,13 @@ as_text!(Size);
 #[serde(try_from = "RawAmount", into = "RawAmount")]
 #[schemars(with = "RawAmount")]
 pub enum Amount {
-    /// That many.
+    /// A number.
     Count(u32),
-    /// That percentage of the whole, 0 to 100.
+    /// A percentage of the whole, 0 to 100.
     Percent(u8),
 }
 
-/// How an amount is written: `3`, `"3"` or `"25%"`.
+/// The spelling of an amount: `3`, `"3"` or `"25%"`.
 #[derive(Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 enum RawAmount {
@@ -222,7 +222,7 @@ enum RawAmount {
 }
 
 impl Amount {
-    /// How many of `whole`, rounded up.
+    /// The amount of `whole`, rounded up.
     pub fn of_up(self, whole: u32) -> u32 {
         match self {
             Self::Count(count) => count,
@@ -230,7 +230,7 @@ impl Amount {
         }
     }
 
-    /// How many of `whole`, rounded down.
+    /// The amount of `whole`, rounded down.
     pub fn of_down(self, whole: u32) -> u32 {
         match self {
             Self::Count(count) => count,

@@ -57,7 +57,7 @@ const fn is_within(last: Option<u64>, next: u64, step: u64) -> bool {
     }
 }
 
-/// How far two honest clocks may differ.
+/// The most that two honest clocks may differ.
 pub const SKEW: Duration = Duration::from_secs(60);
 
 /// The newest plan or table that a host accepted.
@@ -69,7 +69,7 @@ pub struct Committed {
     pub digest: Digest,
 }
 
-/// What a plan or table is to the one that was accepted last.
+/// The place of a plan or table after the one that was accepted last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanOrder {
     /// It comes after it.
@@ -178,7 +178,7 @@ fn numbered(
     }
 }
 
-/// What is known about a verified release, for [`release_in_slot`].
+/// The known facts about a verified release, for [`release_in_slot`].
 #[derive(Debug, Clone, Copy)]
 pub struct ReleaseValidity {
     /// The lowest number of its service that may run here: the trust document's and that of good releases.

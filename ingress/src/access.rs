@@ -24,7 +24,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Access {
     /// When it came, in milliseconds since 1970.
     pub at: u64,
-    /// How long it took to the last byte of its response, in milliseconds.
+    /// The time to the last byte of its response, in milliseconds.
     pub ms: f64,
     /// The client's address.
     pub client: IpAddr,
@@ -40,7 +40,7 @@ pub struct Access {
     pub tls: bool,
     /// Status of the response; 499 if the client left before there was one.
     pub status: u16,
-    /// How it ended: `whole`, `broken` (by the endpoint), `cut` (by its client or by a drain), or `client_gone`.
+    /// Its end: `whole`, `broken` (by the endpoint), `cut` (by its client or by a drain), or `client_gone`.
     pub ended: &'static str,
     /// The service that it was for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +56,7 @@ pub struct Access {
     pub request_id: Option<String>,
 }
 
-/// Where records go.
+/// The receiver of records.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessLog {
     queue: mpsc::Sender<Access>,

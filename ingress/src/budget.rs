@@ -1,4 +1,4 @@
-//! How many further tries an ingress may make, so that a sick service is not flooded by retries.
+//! A budget of further tries of an ingress, so that a sick service is not flooded by retries.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 

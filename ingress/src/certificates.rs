@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use names::Names;
 
-/// How often the folder is looked at.
+/// Time between two looks at the folder.
 const LOOK: Duration = Duration::from_secs(5);
 /// A file larger than this is no certificate.
 const MOST_BYTES: u64 = 1024 * 1024;
 /// More pairs than this are refused.
 const MOST_PAIRS: usize = 4096;
 
-/// Why a folder of certificates cannot be used.
+/// The reason for which a folder of certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadCertificates {
     /// A file or the folder cannot be read.
@@ -115,7 +115,7 @@ impl Certificates {
         }
     }
 
-    /// How many names are covered.
+    /// The number of covered names.
     pub fn count(&self) -> usize {
         let store = self.current.load();
         store.exact.len() + store.wildcard.len()

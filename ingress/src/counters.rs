@@ -1,4 +1,4 @@
-//! What an ingress counts, per service and release. Numbers only rise, except the gauges; readers take differences.
+//! Counters of an ingress, per service and release. Numbers only rise, except the gauges; readers take differences.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,7 +17,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// How many buckets there are.
+    /// The number of buckets.
     pub const BUCKETS: usize = 256;
 
     /// Counts one latency.
@@ -46,7 +46,7 @@ impl Histogram {
     }
 }
 
-/// How an exchange ended.
+/// The end of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The response went out whole.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-/// How long each step of a drain takes, from its beginning.
+/// Times of the steps of a drain, from its beginning.
 #[derive(Debug, Clone, Copy)]
 pub struct DrainTimes {
     /// Until idle HTTP/1 connections close. Their clients have had answers with `Connection: close` until then.

@@ -45,12 +45,12 @@ pub struct Listener {
     pub socket: TcpListener,
 }
 
-/// What a successor gets.
+/// The inheritance of a successor.
 #[derive(Debug)]
 pub struct Inheritance {
     /// The listeners. It may accept from them after [`Successor::ready`].
     pub listeners: Vec<Listener>,
-    /// What the process before it knew: the newest signed tables. The successor verifies them itself.
+    /// The newest signed tables of the process before. The successor verifies them itself.
     pub state: Vec<u8>,
 }
 

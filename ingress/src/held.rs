@@ -1,5 +1,5 @@
-//! Where the agent of this host has restored a release by itself: there requests go to what answers, and not to what the
-//! table still names.
+//! Releases that the agent of this host has restored by itself: requests go to the instance that answers, and not to the one that
+//! the table still names.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// What the agent of `host` says now, after `before`.
+    /// The newest word of the agent of `host`, after `before`.
     pub(crate) fn next(before: Option<&Self>, host: &HostId, mut holds: Vec<Hold>) -> Self {
         holds.truncate(MAX_HOLDS);
         let before = before.filter(|before| &before.host == host);

@@ -23,14 +23,14 @@ use crate::registry::{CounterKey, Next, NotTaken, Registry};
 use crate::table::Table;
 use crate::upstream::Endpoint;
 
-/// How long what was cut may take to end.
+/// The longest time for the end of a cut connection.
 const LAST: Duration = Duration::from_secs(15);
 
 /// An ingress: one table, any number of listeners.
 #[derive(Debug, Clone)]
 pub struct Ingress(pub(crate) Arc<Shared>);
 
-/// What every connection shares.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) limits: Limits,

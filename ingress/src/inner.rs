@@ -96,7 +96,7 @@ impl Networks {
         self.0.iter().flat_map(of).collect()
     }
 
-    /// Where a connection to `local` came in; an error if its client has no business there.
+    /// The door through which a connection to `local` came in; an error if its client has no business there.
     pub(crate) fn door(&self, local: SocketAddr, client: IpAddr) -> Result<Option<Door>, Stranger> {
         let IpAddr::V4(gateway) = local.ip().to_canonical() else { return Ok(None) };
         let Some(inner) = self.0.get(&gateway).filter(|inner| inner.ports.contains_key(&local.port())) else {

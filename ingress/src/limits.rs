@@ -30,18 +30,18 @@ pub struct Limits {
     pub connect: Duration,
     /// From the request until the response's head.
     pub response: Duration,
-    /// How long an endpoint that has requests may answer nobody until it is thought to hang, and longer if its answers took
+    /// The time without any answer after which an endpoint with requests is thought to hang, and longer if its answers took
     /// longer before.
     pub silence: Duration,
     /// Without a byte of a body in either direction.
     pub body_idle: Duration,
     /// Without a byte in a tunnel.
     pub tunnel_idle: Duration,
-    /// How long an idle connection to an endpoint is kept. Node closes its own after 5 s: ours have to go first.
+    /// The time that an idle connection to an endpoint is kept. Node closes its own after 5 s: ours have to go first.
     pub upstream_idle: Duration,
     /// Connections to one endpoint.
     pub upstream_connections: usize,
-    /// How long a request waits for one of them.
+    /// The longest time that a request waits for one of them.
     pub upstream_queue: Duration,
     /// Idle connections kept to one endpoint.
     pub upstream_kept: usize,
@@ -57,11 +57,11 @@ pub struct Limits {
     pub eject: Duration,
     /// At most.
     pub eject_most: Duration,
-    /// How often an endpoint is probed.
+    /// Time between two probes of an endpoint.
     pub probe: Duration,
     /// The same while its service has two releases.
     pub probe_busy: Duration,
-    /// How long the answer to a probe may take.
+    /// The longest time for the answer to a probe.
     pub probe_timeout: Duration,
     /// Probes in a row without an answer after which an endpoint is left out until it answers.
     pub unready_after: u32,

@@ -35,7 +35,7 @@ pub(crate) struct Client {
     pub(crate) place: Arc<OwnedSemaphorePermit>,
 }
 
-/// What a connection came over.
+/// The transport of a connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Transport {
     Plain,

@@ -21,7 +21,7 @@ use crate::held::Held;
 use crate::limits::Limits;
 use crate::upstream::{Endpoint, EndpointKey};
 
-/// Why a table was not taken.
+/// The reason for which a table was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {
     /// It says something that cannot be followed.
@@ -84,7 +84,7 @@ struct Kept {
     idle_since: Option<Instant>,
 }
 
-/// How long the counters of a release are shown that no table names any more.
+/// The time for which the counters of a release are shown that no table names any more.
 const SHOWN: Duration = Duration::from_secs(300);
 
 impl Registry {

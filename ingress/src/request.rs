@@ -1,4 +1,4 @@
-//! What a request has to be before anything is done for it, and what is changed of it on the way.
+//! Checks of a request before anything is done for it, and its changes on the way.
 
 mod check;
 mod headers;

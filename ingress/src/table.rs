@@ -41,11 +41,11 @@ pub(crate) struct Target {
     pub(crate) unnamed: Vec<(Digest, Arc<ReleaseCounters>, Arc<ReleaseCounters>)>,
     /// The counters of releases of which an endpoint stands by, for what it answers in another one's place.
     pub(crate) standbys: BTreeMap<Digest, Arc<ReleaseCounters>>,
-    /// What no release can be blamed for: no release was chosen.
+    /// Counters of requests for which no release was chosen: none can be blamed.
     pub(crate) nobody: Arc<ReleaseCounters>,
     pub(crate) hold: Option<Duration>,
     pub(crate) slow_start: Option<Duration>,
-    /// How many requests of the service wait for an endpoint.
+    /// Requests of the service that wait for an endpoint.
     pub(crate) waiting: Arc<std::sync::atomic::AtomicUsize>,
 }
 

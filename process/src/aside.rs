@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-/// What such a call needs; it only makes system calls.
+/// Stack of such a call; it only makes system calls.
 const STACK: usize = 256 * 1024;
 
 /// Places for calls of one kind.

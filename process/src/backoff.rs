@@ -28,7 +28,7 @@ impl Backoff {
         nominal.mul_f64(0.5 + random / 2.0).min(self.ceiling)
     }
 
-    /// How many times it failed since the last reset.
+    /// The number of failures since the last reset.
     pub const fn failures(&self) -> u32 {
         self.failures
     }

@@ -1,4 +1,4 @@
-//! What each of our processes needs, whatever it does: supervised tasks, signals, logging, backoff and
+//! The common needs of our processes: supervised tasks, signals, logging, backoff and
 //! error reports. Nothing here knows about deploying.
 //!
 //! A `main.rs` reads: parse arguments, [`logging::init`], build the parts, hand them to

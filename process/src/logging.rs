@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// One readable line per event, coloured on a terminal.
@@ -21,7 +21,7 @@ pub enum Format {
     Json,
 }
 
-/// Why logging could not be set up.
+/// The reason for which logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// The format is neither `human` nor `json`.
@@ -32,7 +32,7 @@ pub enum LoggingError {
     InvalidFilter {
         /// The text that was given.
         filter: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
@@ -52,7 +52,7 @@ impl FromStr for Format {
     }
 }
 
-/// What libraries say of the bytes that a peer sends, a line each: nobody's flood becomes a log. A filter that names
+/// Lines of libraries about the bytes that a peer sends are left out: nobody's flood becomes a log. A filter that names
 /// them has its way.
 const QUIET: &str = "h2=error,hyper=error,hyper_util=error,rustls=error,tonic=error,tower=error";
 
@@ -70,15 +70,15 @@ pub fn init(format: Format, filter: &str) -> Result<(), LoggingError> {
     .map_err(LoggingError::AlreadySet)
 }
 
-/// Where nobody reads what is written, be it that the system's log hangs, lines are lost instead of whoever writes them.
+/// A writer that loses lines instead of time while nobody reads them, be it that the system's log hangs.
 #[derive(Debug)]
 struct Patient<W>(W);
 
 /// Whether the last line was lost. Then the next one waits for nobody.
 static LOSING: AtomicBool = AtomicBool::new(false);
-/// Where there is room at all, there is room for so many bytes (`PIPE_BUF`).
+/// The number of bytes for which there is room if there is any (`PIPE_BUF`).
 const PIECE: usize = 4096;
-/// How long a line waits for room.
+/// The longest time that a line waits for room.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-/// How long an entry waits for older ones of sources that are current.
+/// Time that an entry waits for older ones of sources that are current.
 pub const HOLD: Duration = Duration::from_millis(250);
-/// How long everybody waits for a source that is silent before it is current.
+/// The longest time that everybody waits for a silent source before it is current.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of all sources together that wait for others. Each has an equal share.
 const ROOM: usize = 1 << 20;
@@ -27,8 +27,8 @@ pub trait Entry {
     fn size(&self) -> usize;
 }
 
-/// How far a source was read. Its entries are not always in order: a line of a container's one stream may be noted before an
-/// older one of the other.
+/// The position up to which a source was read. Its entries are not always in order: a line of a container's one stream may be noted
+/// before an older one of the other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Position {
     /// The newest time that was read, in nanoseconds since 1970.

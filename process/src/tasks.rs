@@ -43,7 +43,7 @@ impl Tasks {
         self.names.insert(handle.id(), name.into());
     }
 
-    /// How many tasks have not ended.
+    /// The number of tasks that have not ended.
     pub fn len(&self) -> usize {
         self.set.len()
     }

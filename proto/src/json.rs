@@ -22,7 +22,7 @@ pub enum JsonError {
     Malformed {
         /// Which field.
         field: &'static str,
-        /// Where and why.
+        /// The place and the reason.
         #[source]
         source: serde_json::Error,
     },

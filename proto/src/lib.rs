@@ -1,4 +1,4 @@
-//! What crosses the network: generated types, and the one place that sets sizes and deadlines.
+//! The messages on the network: generated types, and the one place that sets sizes and deadlines.
 //!
 //! Structure that routes a call is protobuf. Documents (releases, plans, receipts) are signed bytes,
 //! and views and observations are JSON of core types, so that each shape is defined once; `json`

@@ -15,9 +15,9 @@ pub const MAX_STREAMS: u32 = 16;
 pub const MAX_HEADERS: u32 = 16 << 10;
 /// Interval of HTTP/2 pings on an otherwise silent connection.
 pub const KEEPALIVE: Duration = Duration::from_secs(10);
-/// How long the answer to a ping may take.
+/// The longest time for the answer to a ping.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long establishing a connection may take, TLS included.
+/// The longest time to establish a connection, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Deadline of a call that is not a stream.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(15);

@@ -35,7 +35,7 @@ struct Inner {
     own_until: AtomicI64,
 }
 
-/// Why the data folder cannot be used.
+/// The reason for which the data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
     /// The CA.
@@ -73,7 +73,7 @@ pub enum AuthorityError {
 }
 
 impl AuthorityError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Key(error) => error.hint(),
@@ -185,7 +185,7 @@ impl Authority {
         Envelope::sign(PayloadType::Routes, payload, &[&self.inner.dispatch])
     }
 
-    /// How long certificates live.
+    /// The lifetimes of certificates.
     pub(crate) fn lifetimes(&self) -> Lifetimes {
         self.inner.lifetimes
     }

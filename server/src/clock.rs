@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use windlass_core::Timestamp;
 
-/// Where the steady clock of this process begins.
+/// The begin of this process's steady clock.
 static STARTED: OnceLock<Instant> = OnceLock::new();
 
 /// A clock. Clones of a manual one show the same time.

@@ -17,27 +17,27 @@ const FILE: &str = "server.toml";
 pub struct Config {
     /// The folder that `windlass init` made: CA, keys, trust document; the store is kept there too.
     pub data: PathBuf,
-    /// Where agents and operators connect.
+    /// The address for agents and operators.
     pub listen: SocketAddr,
-    /// Where metrics and health are read; nowhere if absent.
+    /// The address of metrics and health; none if absent.
     pub http: Option<SocketAddr>,
     /// The coordinator's own name, in its certificate.
     pub name: HostId,
-    /// How long certificates are valid.
+    /// The validity of certificates.
     pub lifetimes: Lifetimes,
     /// When a host counts as gone.
     pub liveness: LivenessRules,
-    /// How long a stop may take.
+    /// The longest time of a stop.
     pub grace: Duration,
-    /// How often the store is copied beside itself.
+    /// Time between two copies of the store.
     pub backup_every: Duration,
     /// Networks at which gates may ask providers, beside public addresses.
     pub gates: Networks,
-    /// How much `/metrics` tells.
+    /// The detail of `/metrics`.
     pub metrics: Detail,
 }
 
-/// How much `/metrics` tells. Each tells what the one before does, too.
+/// The detail of `/metrics`. Each one includes the one before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Detail {
@@ -50,7 +50,7 @@ pub enum Detail {
     Instances,
 }
 
-/// How long certificates are valid.
+/// The validity of certificates.
 #[derive(Debug, Clone, Copy)]
 pub struct Lifetimes {
     /// Agents'.
@@ -92,7 +92,7 @@ impl Default for LivenessRules {
     }
 }
 
-/// What flags and variables may say; they win over the file.
+/// Values of flags and variables; they win over the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--listen`.
@@ -101,7 +101,7 @@ pub struct Overrides {
     pub http: Option<SocketAddr>,
 }
 
-/// Why there is no configuration.
+/// The reason for which there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -118,7 +118,7 @@ pub enum ConfigError {
     Malformed {
         /// Which.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         #[source]
         source: toml::de::Error,
     },
@@ -127,13 +127,13 @@ pub enum ConfigError {
     Nonsense {
         /// Which.
         field: &'static str,
-        /// What is wrong.
+        /// The mistake.
         problem: &'static str,
     },
 }
 
 impl ConfigError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Read { .. } => Some(

@@ -26,11 +26,11 @@ use crate::store::Store;
 
 /// Handles of every part.
 pub(crate) struct Coordinator {
-    /// What is stored.
+    /// The stored state.
     pub ledger: Ledger,
-    /// Who is connected.
+    /// The connected hosts.
     pub registry: Registry,
-    /// What hosts have shown since the store was found to be set back.
+    /// The plans and releases that hosts have shown since the store was found to be set back.
     pub recoveries: Recoveries,
     /// CA and keys.
     pub authority: Authority,
@@ -40,23 +40,23 @@ pub(crate) struct Coordinator {
     pub plans: Plans,
     /// Signed traffic tables.
     pub tables: Tables,
-    /// How hosts and services did.
+    /// Figures of hosts and services.
     pub history: History,
-    /// What Prometheus reads.
+    /// Metrics for Prometheus.
     pub metrics: Metrics,
-    /// What peers may cause.
+    /// Allowances of peers.
     pub peers: Peers,
     /// The revocation list in force.
     pub revoked: Published,
     /// Rows of the fleet, for those who watch it.
     pub boards: Boards,
-    /// Who waits for the logs of which host.
+    /// Readers of logs by host.
     pub readers: Readers,
     /// Tripped when the coordinator stops: every stream ends then, or its connection would never.
     pub stopping: CancellationToken,
 }
 
-/// What a coordinator is put together from.
+/// The parts of a coordinator.
 pub(crate) struct Parts {
     /// Version 1 of the trust document.
     pub trust: TrustStore,
@@ -66,7 +66,7 @@ pub(crate) struct Parts {
     pub revocations: Revocations,
     /// When a host counts as gone.
     pub liveness: LivenessRules,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
     /// Tripped when the coordinator stops.
     pub stopping: CancellationToken,

@@ -1,5 +1,5 @@
-//! Where a test may have the coordinator die: before and after each step that leaves something behind. Nothing without
-//! the feature `crash-points`, see [`windlass_process::crash`]. A point belongs to a step, never to a check.
+//! Points at which a test may have the coordinator die: before and after each step that leaves something behind. There are none
+//! without the feature `crash-points`, see [`windlass_process::crash`]. A point belongs to a step, never to a check.
 
 use windlass_process::crash_points;
 

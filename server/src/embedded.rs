@@ -69,7 +69,7 @@ pub struct Embedded {
     stop: CancellationToken,
 }
 
-/// Why something was not done.
+/// The reason for which something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmbeddedError {
     /// The store has failed. What is stored is there; this coordinator is not.
@@ -93,7 +93,7 @@ impl Embedded {
     /// Opens the store as a coordinator does that starts, and looks at every service when it is first asked.
     ///
     /// # Errors
-    /// What is in the store cannot be used.
+    /// The content of the store cannot be used.
     pub async fn open(
         store: Arc<dyn Store>,
         trust: TrustStore,
@@ -254,7 +254,7 @@ impl Embedded {
         })
     }
 
-    /// What the engine does every second: who came, who went, which plans are old.
+    /// The engine's work of every second: hosts that came or went, plans that are old.
     ///
     /// # Errors
     /// The store failed.

@@ -38,7 +38,7 @@ use tables::Tables;
 
 pub(crate) use step::{advance, is_idle, record_state};
 
-/// How often liveness is judged and everything is looked at that nobody woke.
+/// Time between two judgements of liveness, and between two looks at everything that nobody woke.
 const TICK: Duration = Duration::from_secs(1);
 /// Every so many ticks, all services.
 const RESYNC: u64 = 10;
@@ -246,7 +246,7 @@ impl Engine {
         shown.chain(planned).for_each(|environment| self.tables.touch(environment));
     }
 
-    /// What an ingress reports may let go of an instance that a rollout stops.
+    /// Wakes moving services: the report of an ingress may let go of an instance that a rollout stops.
     fn touch_moving(&mut self) {
         let moving: Vec<ServiceId> = self.coordinator.ledger.read(|state| {
             let moving = state.services.values().filter(|service| service.rollout.is_some());

@@ -1,4 +1,4 @@
-//! How hosts and operators come into the fleet and stay in it: tokens, joining, renewing.
+//! Enrolment of hosts and operators: tokens, joining, renewing.
 //!
 //! Everything is decided in one write of the ledger, so that a token is used once however many try at once.
 //! A retry is told from a theft by the key: the same key gets the same answer, another one is refused, and
@@ -56,13 +56,13 @@ pub(crate) struct Join {
     pub secret: JoinSecret,
     /// The certificate request.
     pub csr: Arc<Csr>,
-    /// Where published ports are reached.
+    /// The address of published ports.
     pub address: String,
-    /// What signs the host's receipts.
+    /// The key of the host's receipts.
     pub receipt_key: PublicKey,
 }
 
-/// What a host that joined gets.
+/// The result of a host's join.
 #[derive(Debug, Clone)]
 pub(crate) struct Joined {
     /// Its fleet.
@@ -86,7 +86,7 @@ pub(crate) struct JoinOperator {
     pub csr: Arc<Csr>,
 }
 
-/// What an operator who joined gets.
+/// The result of an operator's join.
 #[derive(Debug, Clone)]
 pub(crate) struct JoinedOperator {
     /// Leaf and CA, PEM.
@@ -98,7 +98,7 @@ pub(crate) struct JoinedOperator {
 /// Proof of an expired certificate's key.
 #[derive(Debug, Clone)]
 pub(crate) struct Expired {
-    /// What the certificate says; only believed where the ledger, or for operators the CA, says the same.
+    /// The content of the certificate; only believed where the ledger, or for operators the CA, says the same.
     pub peer: PeerIdentity,
     /// The certificate, DER.
     pub leaf: Vec<u8>,
@@ -268,7 +268,7 @@ impl Enrolment {
         outcome.map_err(|error| self.refused(host.as_str(), from, error))
     }
 
-    /// What somebody who got no certificate is told. Failures beyond a few of one address all look alike.
+    /// The answer to somebody who got no certificate. Failures beyond a few of one address all look alike.
     fn refused(&self, name: &str, from: IpAddr, error: EnrolError) -> EnrolError {
         let from_text = Source::of(from).to_string();
         self.peers.log_limited(&from_text, || {

@@ -37,7 +37,7 @@ const AT_ONCE: usize = 32;
 const OF_ONE: usize = 2;
 /// Questions to one provider under way at once: one that does not answer keeps nobody waiting who asks another one.
 const TO_ONE: usize = 4;
-/// How often the state is looked at for questions.
+/// Time between two looks at the state for questions.
 const TICK: Duration = Duration::from_millis(500);
 
 /// Asks, until it is told to stop.

@@ -1,5 +1,4 @@
-//! How hosts and services did: rings of figures in memory. They begin anew with the coordinator; whoever wants more keeps it
-//! in Prometheus.
+//! Figures of hosts and services: rings in memory. They begin anew with the coordinator; Prometheus keeps more.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -8,7 +8,7 @@ use crate::coordinator::Coordinator;
 use crate::ledger::{Change, WriteBatch, WriteError};
 use crate::store::record::{HostRecord, Membership};
 
-/// What a person does with a host.
+/// A person's action on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostAction {
     /// No new slots.
@@ -23,7 +23,7 @@ pub enum HostAction {
     Ban,
 }
 
-/// Why it was not done.
+/// The reason for which it was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HostError {
     /// Never heard of it.
@@ -44,7 +44,7 @@ pub(crate) enum HostError {
 }
 
 impl HostError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown(_) => Some("`windlass host ls` shows the hosts".to_owned()),

@@ -1,7 +1,7 @@
 //! Answers without a certificate, on a listener of their own: metrics, targets for Prometheus and health. They change
 //! nothing; hosts, services and instances are named as far as `metrics.detail` says.
 //!
-//! Whoever reaches the port may ask, so all of it is bounded, and apart from what agents need: connections and their
+//! Anybody who reaches the port may ask, so all of it is bounded, and apart from what agents need: connections and their
 //! descriptors (of one address a few; a newcomer gets the place of the oldest), how long a request's head may take and
 //! a connection last, requests of one address. HTTP/1.1 only: there are no frames to flood with.
 
@@ -38,9 +38,9 @@ const OF_ONE_ADDRESS: usize = 16;
 const OPENED: Rate = Rate::new(256, Duration::from_millis(10));
 /// Requests of one address.
 const ASKED: Rate = Rate::new(100, Duration::from_millis(50));
-/// How long the head of a request may take, also the next one of a connection.
+/// The longest time for the head of a request, also for the next one of a connection.
 const HEAD: Duration = Duration::from_secs(5);
-/// How long a connection is served, and then has to end.
+/// The lifetime of a connection, which then has to end.
 const LIFETIME: Duration = Duration::from_secs(60);
 const LAST: Duration = Duration::from_secs(5);
 /// Bytes of a head.
@@ -105,7 +105,7 @@ impl Http {
         Ok(Self { listener, router, metrics })
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub(crate) fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -138,7 +138,7 @@ impl Http {
     }
 }
 
-/// What connections share.
+/// The state that connections share.
 struct Door {
     router: Router,
     metrics: Metrics,

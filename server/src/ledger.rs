@@ -83,7 +83,7 @@ struct Happening {
     actor: Option<String>,
 }
 
-/// What a closure wants stored.
+/// The changes that a closure wants stored.
 pub(crate) struct WriteBatch<'a> {
     /// The state before.
     pub state: &'a State,
@@ -94,7 +94,7 @@ pub(crate) struct WriteBatch<'a> {
     events: Vec<Happening>,
 }
 
-/// Why a write did not happen.
+/// The reason for which a write did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WriteError {
     /// The coordinator stops, or its store has failed.
@@ -191,7 +191,7 @@ impl Ledger {
         answered.await.map_err(|_| WriteError::Stopping)
     }
 
-    /// What time it is for this coordinator.
+    /// The time of this coordinator.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -246,7 +246,7 @@ impl Ledger {
         Ok(entries.into_iter().filter_map(|entry| Some((number(&entry.key)?, entry.value))).collect())
     }
 
-    /// Who wants to hear of changes.
+    /// The listeners to changes.
     pub(crate) const fn signals(&self) -> &Signals {
         &self.signals
     }
@@ -268,7 +268,7 @@ impl Writer {
                 None => return Ok(()),
                 Some(Job::Work(job)) => job,
                 Some(Job::Snapshot(answer)) => {
-                    // Whoever asked may be gone.
+                    // The asker may be gone.
                     drop(answer.send(self.store.list("").await?));
                     continue;
                 }
@@ -356,7 +356,7 @@ where
 
     fn answer(&mut self, outcome: Result<(), WriteError>) {
         if let (Some(answer), Some(decided)) = (self.answer.take(), self.decided.take()) {
-            // Whoever asked may be gone; what is stored stays.
+            // The asker may be gone; the stored change stays.
             drop(answer.send(outcome.map(|()| decided)));
         }
     }

@@ -67,7 +67,7 @@ struct WhatLabel {
     what: &'static str,
 }
 
-/// What was not done for a peer that wants too much.
+/// Work that was not done for a peer that asks too much.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Dropped {
     /// A line of the log.
@@ -171,7 +171,7 @@ impl Metrics {
         text
     }
 
-    /// How many hosts are in which state.
+    /// Counts the hosts by state.
     pub(crate) fn hosts(&self, states: impl Iterator<Item = Liveness>) {
         let mut counts = [0_i64; 4];
         for state in states {
@@ -210,14 +210,14 @@ impl Metrics {
         self.receipts.get_or_create(&OkLabel { ok: yes(ok) }).inc();
     }
 
-    /// What is wrong now: the code of each condition.
+    /// Counts the present conditions by code.
     pub(crate) fn conditions<'a>(&self, codes: impl Iterator<Item = &'a str>) {
         let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
         for code in codes {
             let code = if counts.len() >= CODES { "other" } else { code };
             *counts.entry(code).or_default() += 1;
         }
-        // What there was and is no more stands at zero.
+        // A condition that is gone stands at zero.
         let mut known = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(counts.keys().take(CODES).map(|code| (*code).to_owned()));
         for code in known.iter() {

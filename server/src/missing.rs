@@ -41,7 +41,7 @@ pub(crate) fn note_made(data: &Path) -> std::io::Result<()> {
     if marker.exists() { Ok(()) } else { std::fs::write(marker, MARKER_TEXT) }
 }
 
-/// What to do about a store that is gone.
+/// The next step about a store that is gone.
 pub(crate) fn hint(data: &Path, backup: Option<&PathBuf>) -> String {
     let data = data.display();
     let file = backup.map_or_else(|| "FILE".to_owned(), |file| file.display().to_string());

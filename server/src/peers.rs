@@ -1,5 +1,5 @@
-//! What peers cause here beside their calls: lines of the log, cut connections, entries of the audit log. All of it is
-//! bounded, and what was left out is counted.
+//! Traces of peers beside their calls: lines of the log, cut connections, entries of the audit log. All of them are bounded, and
+//! the omitted ones are counted.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const WRITES: [Rate; 2] =
     [Rate::new(6000, Duration::from_millis(250)), Rate::new(240, Duration::from_secs(1))];
 /// Addresses, hosts and operators that are remembered.
 const REMEMBERED: usize = 4096;
-/// How often it is said what was left out, and of how many by name.
+/// Time between two lines about omitted ones, and the number of them by name.
 const TELL: Duration = Duration::from_secs(30);
 const NAMED: usize = 8;
 

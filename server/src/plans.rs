@@ -82,7 +82,7 @@ fn derive(state: &State, host: &HostId, record: &PlanRecord) -> HostPlan {
     }
 }
 
-/// What the slots on `host` are to be, in order.
+/// The desired slots of `host`, in order.
 pub(crate) fn slots_of(state: &State, host: &HostId, overlay: &Overlay) -> Vec<PlanSlot> {
     let kept = state.slots_on(host).filter(|(slot, _)| !overlay.changed.contains(slot));
     let mut slots: BTreeMap<&SlotId, &Slot> = kept.collect();

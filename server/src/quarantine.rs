@@ -12,7 +12,7 @@ use crate::ledger::{Change, State, WriteBatch, WriteError};
 /// Hosts that a refusal names.
 const NAMED: usize = 5;
 
-/// Why nothing was cleared.
+/// The reason for which nothing was cleared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QuarantineError {
     /// Never heard of, or removed.
@@ -60,7 +60,7 @@ pub(crate) fn list(state: &State, wanted: Option<&ServiceId>) -> Vec<QuarantineV
     services.flat_map(|service| of_service(state, service)).collect()
 }
 
-/// Why hosts of `plan` would refuse the content; `None` if none of those that get it would.
+/// The reason for which hosts of `plan` would refuse the content; `None` if none of those that get it would.
 pub(crate) fn refusal(failed: &QuarantineView, plan: &PreviewView) -> Option<String> {
     let mut hosts: Vec<&str> = plan
         .slots

@@ -36,10 +36,10 @@ pub(crate) use shown::{Recoveries, listed, shown};
 pub use unvouched::Dropped;
 pub(crate) use unvouched::{Confirmed, Vouching};
 
-/// What people do about it.
+/// The next step of a person.
 pub(crate) const HINT: &str = "`windlass host recover` shows what the hosts hold, and goes on";
 
-/// Why the fleet does not go on.
+/// The reason for which the fleet does not go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RecoveryError {
     /// A host came or went.
@@ -65,7 +65,7 @@ pub(crate) enum RecoveryError {
 }
 
 impl RecoveryError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Changed => Some("look at `windlass host recover` again".to_owned()),

@@ -38,7 +38,7 @@ use runs::Runs;
 /// Things that are written down about one host within [`COMPLAINTS_WINDOW`].
 const COMPLAINTS: u32 = 10;
 const COMPLAINTS_WINDOW: Duration = Duration::from_secs(600);
-/// How often the facts of one host are stored at most.
+/// The shortest time between two writes of one host's facts.
 const CALM: Duration = Duration::from_secs(1);
 /// A stream that ends after less silence than this did not end for it.
 const SILENCE: Duration = KEEPALIVE;
@@ -63,11 +63,11 @@ pub(crate) struct Registry {
     clock: Clock,
     steps: Arc<Mutex<Steps>>,
     next: Arc<AtomicU64>,
-    /// What ingresses counted, for the decisions of services that ask.
+    /// Counters of ingresses, for the decisions of services that ask.
     windows: Arc<RwLock<Windows>>,
     /// The last reports of ingresses, for people who look.
     recent: Arc<RwLock<Recent>>,
-    /// What providers answered to the questions of gates.
+    /// Answers of providers to the questions of gates.
     answers: Arc<RwLock<BTreeMap<QuestionKey, Answer>>>,
 }
 
@@ -86,9 +86,9 @@ struct Live {
     reported: bool,
     /// Whether the observation is newer than what is stored.
     unstored: bool,
-    /// How it does.
+    /// Its measurements.
     stats: Option<Arc<HostStats>>,
-    /// What was written down about it, and since when that is counted.
+    /// The complaints written down about it, and since when they are counted.
     complaints: (Timestamp, u32),
     /// When its facts were stored last.
     facts_at: Option<Timestamp>,
@@ -221,12 +221,12 @@ impl Registry {
         hosts.iter().filter_map(|(host, live)| Some((host.clone(), live.receipt.clone()?))).collect()
     }
 
-    /// Where to ask a host for logs; `None` if it is not connected.
+    /// The channel to ask a host for logs; `None` if it is not connected.
     pub(crate) fn logs_of(&self, host: &HostId) -> Option<mpsc::Sender<LogCommand>> {
         self.look(host, |live| live.session.as_ref().map(|session| session.logs.clone())).flatten()
     }
 
-    /// How many streams stand.
+    /// The number of streams that stand.
     pub(crate) fn connected(&self) -> usize {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         hosts.values().filter(|live| live.session.is_some()).count()

@@ -23,7 +23,7 @@ pub(crate) use ids::next_ids;
 pub(crate) use names::{check as check_names, check_uses, warnings};
 pub(crate) use submit::{Rollback, Submission, go_back_alone, rollback, submit};
 
-/// What a submission or a rollback came to.
+/// The result of a submission or a rollback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Started {
     /// The rollout; `None` if there is nothing to do.
@@ -32,7 +32,7 @@ pub(crate) struct Started {
     pub release: Counter,
 }
 
-/// Why a release was not taken.
+/// The reason for which a release was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReleaseError {
     /// The envelope or its signatures.
@@ -103,7 +103,7 @@ pub(crate) enum ReleaseError {
         /// The coordinator's time.
         now: Timestamp,
     },
-    /// Where several people have to sign, they did so too long ago.
+    /// The signatures of several people are too old.
     #[error("the release is of {made}, and the signatures of two or more people count for 7 days")]
     SignaturesExpired {
         /// When it was made.
@@ -167,7 +167,7 @@ pub(crate) enum ReleaseError {
 }
 
 impl ReleaseError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Verify(VerifyError::BelowThreshold { .. }) => {
@@ -241,7 +241,7 @@ fn list(hosts: &[HostId]) -> String {
     format!("{}{tail}", shown.join(", "))
 }
 
-/// What would happen if `release` were submitted.
+/// The preview of a submission of `release`.
 pub(crate) fn look_ahead(
     coordinator: &Coordinator,
     release: &Release,

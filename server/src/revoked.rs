@@ -24,9 +24,9 @@ use crate::crash::Point;
 use crate::ledger::{Ledger, WriteError};
 
 const FILE: &str = "revocations.json";
-/// How many operators may wait for their turn.
+/// The number of operators that may wait for their turn.
 const OFFERS: usize = 8;
-/// How long one of them waits.
+/// The longest wait of one of them.
 const PATIENCE: Duration = Duration::from_secs(20);
 const EVERY: Duration = Duration::from_secs(5);
 /// An envelope of the longest list; what is longer is none.
@@ -39,7 +39,7 @@ pub(crate) struct RevokedFile {
     revocations: Revocations,
     seen: Option<Vec<u8>>,
     version: u64,
-    /// What came of the list that was there at the start, until it is in the audit log.
+    /// The message about the list that was there at the start, until it is in the audit log.
     unwritten: Option<String>,
     published: Published,
 }
@@ -60,7 +60,7 @@ struct Offer {
     answer: oneshot::Sender<Result<u64, OfferError>>,
 }
 
-/// Why a list was not published.
+/// The reason for which a list was not published.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OfferError {
     /// It is not believed, or not newer.

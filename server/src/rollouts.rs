@@ -11,7 +11,7 @@ use crate::engine;
 use crate::ledger::{Change, State, WriteError};
 use crate::registry::Registry;
 
-/// Why there is no such rollout, or it was not steered.
+/// The reason for which there is no such rollout, or it was not steered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RolloutError {
     /// Nothing has that name.
@@ -38,7 +38,7 @@ pub(crate) enum RolloutError {
 }
 
 impl RolloutError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown(_) => Some("`windlass rollout ls` shows the rollouts".to_owned()),

@@ -16,7 +16,7 @@ use crate::history::{OfHost, OfService};
 use crate::ledger::State;
 use crate::registry::Registry;
 
-/// How often figures are put in.
+/// Time between two figures.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Puts figures in until it is cancelled.
@@ -52,7 +52,7 @@ fn sample(coordinator: &Coordinator, now: Timestamp) {
     }
 }
 
-/// How a host does.
+/// The figures of a host.
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a plot needs no 24 bits")]
 fn of_host(stats: &HostStats) -> OfHost {
     let gpus = stats.gpus.len() as f32;
@@ -79,7 +79,7 @@ fn of_host(stats: &HostStats) -> OfHost {
     ]
 }
 
-/// How a service does.
+/// The figures of a service.
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a plot needs no 24 bits")]
 fn of_service(
     state: &State,

@@ -19,7 +19,7 @@ use crate::routes;
 /// Names that a refusal gives.
 const NAMED: usize = 3;
 
-/// What is done although it does more than the verb says.
+/// The permissions of a command to do more than its verb says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct How {
     /// End an active rollout where it is.
@@ -28,7 +28,7 @@ pub(crate) struct How {
     pub force: bool,
 }
 
-/// What it came to.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Heard {
     /// It was so already.
@@ -39,7 +39,7 @@ pub(crate) struct Heard {
     pub volumes: Vec<VolumeView>,
 }
 
-/// Why it was not done.
+/// The reason for which it was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ServiceError {
     /// Never heard of, or removed.
@@ -79,7 +79,7 @@ fn unsettled(service: &ServiceId) -> String {
 }
 
 impl ServiceError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown(_) => Some("`windlass status` shows the services".to_owned()),

@@ -9,7 +9,7 @@
 //!
 //! Logs come over connections of their own ([`logs`]).
 //!
-//! What waits to be sent is never a queue of plans: a wake-up says that there is a newer one, and what is sent is
+//! The waiting messages are never a queue of plans: a wake-up says that there is a newer one, and the sent plan is
 //! the newest at that moment.
 
 mod inbound;
@@ -41,7 +41,7 @@ pub(crate) use inbound::{admit, await_decision, bounded, heard, observed};
 pub(crate) use logs::{Calls, LogCommand, LogPiece, Pieces, Readers, receive};
 pub(crate) use outbound::{newer_routes, newest_plan};
 
-/// How long a new stream may take to say who it is.
+/// The longest time for the hello of a new stream.
 const HELLO: Duration = Duration::from_secs(10);
 /// Log requests that wait for the stream.
 const LOGS: usize = 16;

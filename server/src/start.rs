@@ -33,7 +33,7 @@ use crate::scrape::Place;
 use crate::store::sled::SledStore;
 use crate::store::{Store, StoreError};
 
-/// Why a coordinator does not start.
+/// The reason for which a coordinator does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Its configuration.
@@ -51,16 +51,16 @@ pub enum StartError {
     /// There must have been a store.
     #[error("the store `{path}` is gone: {why}", path = path.display())]
     StoreGone {
-        /// Where it was.
+        /// The missing path.
         path: PathBuf,
         /// The data folder.
         data: PathBuf,
         /// The newest backup beside it.
         backup: Option<PathBuf>,
-        /// How that is known.
+        /// The evidence of it.
         why: String,
     },
-    /// What is in the store.
+    /// The content of the store.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// Its own certificate.
@@ -90,7 +90,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Config(error) => error.hint().map(str::to_owned),
@@ -108,9 +108,9 @@ impl StartError {
 
 /// A coordinator that runs as soon as [`Running::run`] is awaited.
 pub struct Running {
-    /// Where agents and operators connect.
+    /// The address for agents and operators.
     pub addr: SocketAddr,
-    /// Where metrics and health are read.
+    /// The address of metrics and health.
     pub http_addr: Option<SocketAddr>,
     tasks: Tasks,
     grace: Duration,
@@ -130,7 +130,7 @@ impl Running {
     }
 }
 
-/// How many descriptors this process may open, raised as far as it may raise it.
+/// The number of descriptors that this process may open, raised as far as it may raise it.
 fn descriptors() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {

@@ -65,7 +65,7 @@ impl Transaction {
         self
     }
 
-    /// What no backend needs to look at its data for.
+    /// The checks that no backend needs to look at its data for.
     fn check(&self) -> Result<(), StoreError> {
         for (key, value) in &self.writes {
             let len = value.as_ref().map_or(0, Vec::len);
@@ -77,7 +77,7 @@ impl Transaction {
     }
 }
 
-/// Why the store did not answer, or refused.
+/// The reason for which the store did not answer, or refused.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Somebody wrote a guarded key in between.
@@ -85,9 +85,9 @@ pub enum StoreError {
     Conflict {
         /// Which key.
         key: String,
-        /// Where it should have been.
+        /// The expected revision.
         expected: Revision,
-        /// Where it is.
+        /// The revision found.
         found: Revision,
     },
     /// More than [`MAX_VALUE`].
@@ -134,7 +134,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What the operator of the coordinator can do next.
+    /// The next step of the coordinator's operator.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreadable { source, .. } | Self::Failed(source) if is_full(&**source) => {

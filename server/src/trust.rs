@@ -6,7 +6,7 @@ use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::ledger::{Change, WriteError};
 
-/// Why it was not published.
+/// The reason for which it was not published.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PublishError {
     /// It does not follow the one in force.

@@ -19,7 +19,7 @@ pub struct Census {
     thread: Option<JoinHandle<Vec<Count>>>,
 }
 
-/// What ran at one time; unchanged until the next one.
+/// The instances at one time; unchanged until the next one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
     /// Since the census began.

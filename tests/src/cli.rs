@@ -15,14 +15,14 @@ use crate::wait;
 /// No command of a scenario takes longer.
 const LIMIT: Duration = Duration::from_secs(150);
 
-/// How `windlass` is called: program and environment.
+/// A call of `windlass`: program and environment.
 #[derive(Debug, Clone)]
 pub struct Cli {
     program: OsString,
     environment: Vec<(OsString, OsString)>,
 }
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The command line, for messages.

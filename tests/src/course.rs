@@ -1,4 +1,4 @@
-//! How far a rollout that moves traffic is, as its operator sees it.
+//! The progress of a rollout that moves traffic, as its operator sees it.
 
 use std::time::Duration;
 

@@ -20,7 +20,7 @@ use crate::wait;
 
 /// Names the file into which points are written.
 pub(crate) const LOG: &str = "WINDLASS_CRASH_LOG";
-/// That file in a scenario's folder.
+/// The name of that file in a scenario's folder.
 pub(crate) const LOG_FILE: &str = "crash-points.log";
 /// Names the point at which a program dies.
 const AT: &str = "WINDLASS_CRASH_AT";
@@ -66,7 +66,7 @@ impl Points {
     }
 }
 
-/// What a point's name says without the pass.
+/// The name of a point without the pass.
 pub fn name(point: &str) -> &str {
     point.split(':').next().unwrap_or(point)
 }

@@ -27,7 +27,7 @@ impl Datastores {
     /// Starts both and waits until they accept connections.
     ///
     /// # Panics
-    /// Where one of them is not installed or does not start.
+    /// If one of them is not installed or does not start.
     pub fn start(fleet: &Fleet) -> Self {
         let gateway = fleet.lab.gateway();
         let folder = fleet.folder.join("redis");

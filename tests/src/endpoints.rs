@@ -6,7 +6,7 @@ use crate::host::Host;
 use crate::http;
 use crate::watch::version_of;
 
-/// Where instances answered when they were looked up.
+/// The addresses of instances when they were looked up.
 #[derive(Debug)]
 pub struct Endpoints {
     addresses: Vec<String>,

@@ -1,4 +1,4 @@
-//! What a host's engine says, asked directly: the truth that no part of the product has touched.
+//! The word of a host's engine, asked directly: the truth that no part of the product has touched.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ impl Engine {
         Ok(list)
     }
 
-    /// What `docker inspect` shows.
+    /// The output of `docker inspect`.
     pub fn inspect(&self, id: &str) -> Result<Value> {
         self.ask("GET", &format!("/containers/{id}/json"), "")
     }

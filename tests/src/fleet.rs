@@ -23,7 +23,7 @@ const CONNECTED: Duration = Duration::from_secs(20);
 const QUICK_LIVENESS: &str =
     "\n[liveness]\nheartbeat = \"1s\"\nsuspect = \"3s\"\nlost = \"6s\"\nunknown = \"10s\"\n";
 
-/// What a fleet is made of, where it is not the usual.
+/// The parts of a fleet, where they are not the usual.
 #[derive(Debug, Clone, Default)]
 pub struct FleetOptions {
     /// Lines added to every host's policy.
@@ -135,7 +135,7 @@ impl Fleet {
         );
     }
 
-    /// What `host show` says of a host.
+    /// The output of `host show` for a host.
     #[track_caller]
     pub fn host_view(&self, name: &str) -> Value {
         self.cli.json(&["host", "show", name])
@@ -272,13 +272,13 @@ impl Fleet {
         assert_eq!((&end["outcome"], &end["release"]), (&"succeeded".into(), &release.into()), "{end}");
     }
 
-    /// What `status web` says.
+    /// The output of `status web`.
     #[track_caller]
     pub fn status(&self) -> Value {
         self.cli.json(&["status", "web"])
     }
 
-    /// What `rollout show web` says of the newest rollout.
+    /// The output of `rollout show web` for the newest rollout.
     #[track_caller]
     pub fn rollout(&self) -> Value {
         self.cli.json(&["rollout", "show", "web"])
@@ -317,7 +317,7 @@ impl Drop for Fleet {
     }
 }
 
-/// What a person needs to see of a failed scenario; its folder is kept.
+/// The report of a failed scenario for a person; its folder is kept.
 #[expect(clippy::print_stderr, reason = "the test runner captures it and shows it with the failure")]
 fn report(fleet: &Fleet) {
     eprintln!("{}", fleet.server.tail(40));

@@ -10,7 +10,7 @@
 //! An agent here does everything on the wire that a real one does, and nothing on a host: hello with facts, heartbeats
 //! with statistics at the interval it is told, every plan verified, every release of it fetched once and verified,
 //! observations until they are acknowledged, a signed receipt for each plan, the same backoff when the link breaks.
-//! What a plan wants is so at once.
+//! A plan is carried out at once.
 
 mod agent;
 mod board;

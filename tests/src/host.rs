@@ -55,7 +55,7 @@ impl Host {
         text(&output.stdout)
     }
 
-    /// What the container answers to `GET /version`.
+    /// The container's answer to `GET /version`.
     pub fn version(&self, container: &Container) -> Result<String> {
         let port = container.port.context("it publishes no port")?;
         let answer = http::get(&format!("{}:{port}", self.address), "/version", Duration::from_secs(2))?;
@@ -63,7 +63,7 @@ impl Host {
         Ok(answer.body.trim().to_owned())
     }
 
-    /// What answers at a port of this host, asked from the host itself: the way for one that is cut off.
+    /// The answer at a port of this host, asked from the host itself: the way for one that is cut off.
     pub fn version_inside(&self, port: u16) -> String {
         let url = format!("http://127.0.0.1:{port}/version");
         crate::watch::version_of(self.run(&["curl", "--silent", "--max-time", "5", &url]).trim())

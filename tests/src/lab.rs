@@ -12,7 +12,7 @@ use crate::wait;
 
 const FOLDER: &str = "/var/tmp/windlass-tests";
 const NET: &str = "10.214.0";
-/// How long a scenario waits for a lane: every lane is in use by a scenario that ends.
+/// Time that a scenario waits for a lane: every lane is in use by a scenario that ends.
 const TURN: Duration = Duration::from_secs(600);
 
 /// A lane, locked for one scenario. Its registry and images stay for the next one; `make clean-lab` ends them.
@@ -27,7 +27,7 @@ impl Lab {
     /// Waits for its turn, then sees to it that the registry runs and has the images.
     ///
     /// # Panics
-    /// Where this machine does not permit it, with the reason: a scenario is never passed over in silence.
+    /// If this machine does not permit it, with the reason: a scenario is never passed over in silence.
     pub fn enter() -> Self {
         let setting = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
         let (folder, net) = (setting("WINDLASS_LAB", FOLDER), setting("WINDLASS_LAB_NET", NET));
@@ -64,7 +64,7 @@ impl Lab {
         format!("{}/web:{tag}", self.registry())
     }
 
-    /// Where a scenario's folder is.
+    /// The path of a scenario's folder.
     pub fn scratch_path(&self, name: &str) -> PathBuf {
         self.folder.join("fleets").join(name)
     }

@@ -27,7 +27,7 @@ pub struct Load {
     begun_at: Instant,
 }
 
-/// What was answered.
+/// The answers.
 #[derive(Debug, Default)]
 pub struct Answers {
     /// Answers with status 200, by the version that the sample service says.
@@ -84,7 +84,7 @@ impl Load {
         }
     }
 
-    /// How long it has gone on.
+    /// The time since its begin.
     pub fn now(&self) -> Duration {
         self.begun_at.elapsed()
     }
@@ -199,7 +199,7 @@ impl std::fmt::Display for Refused {
     }
 }
 
-/// Where requests go.
+/// The target of requests.
 #[derive(Debug, Clone)]
 enum Place {
     Fixed(SocketAddr),

@@ -9,7 +9,7 @@ use crate::cli::Running;
 use crate::fleet::{Fleet, path};
 use crate::service::Service;
 
-/// How many services were deployed at once, and how that went.
+/// Services that were deployed at once, and their times.
 #[derive(Debug)]
 pub struct Many {
     /// From the first submission that was taken to the end of the last rollout.

@@ -81,7 +81,7 @@ impl Process {
         self.environment.push((name.into(), value.into()));
     }
 
-    /// How it ended, if it has.
+    /// Its end, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }

@@ -23,7 +23,7 @@ pub struct Watch {
     thread: Option<JoinHandle<Seen>>,
 }
 
-/// What a watch saw.
+/// The observations of a watch.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Rounds of questions.

@@ -21,20 +21,20 @@ use crate::member::Member;
 use crate::policy::Mounts;
 use crate::state::{Journal, ReleaseStore, ReleaseStoreError, State, TrustMark};
 
-/// What a keeper is made of.
+/// The parts that a document store is made of.
 #[derive(Debug)]
 pub struct Opened {
     /// The agent's folder.
     pub data: DataDir,
-    /// Who this host is.
+    /// The fleet and the host.
     pub member: Member,
-    /// What it is.
+    /// Facts about the host.
     pub facts: watch::Receiver<Arc<HostFacts>>,
     /// Files that no release may bind, beside the agent's folder.
     pub own: Vec<PathBuf>,
 }
 
-/// Why an agent cannot know whom to trust.
+/// The reason for which an agent cannot know whom to trust.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The trust document cannot be read.

@@ -70,7 +70,7 @@ impl DocumentStore {
         Ok(())
     }
 
-    /// What is revoked, for everything that shakes hands.
+    /// The revoked certificates, for each TLS handshake.
     pub const fn revocations(&self) -> &Revocations {
         &self.revocations
     }

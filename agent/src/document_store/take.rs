@@ -15,7 +15,7 @@ use crate::data::on_disk;
 use crate::state::{JournalError, TrustMark};
 use crate::verify;
 
-/// Why a trust document is not in force.
+/// The reason for which a trust document is not in force.
 #[derive(Debug, thiserror::Error)]
 pub enum TakeError {
     /// It is not believed.

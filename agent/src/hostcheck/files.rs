@@ -13,7 +13,7 @@ use crate::runtime::{Runtime, Source};
 
 /// Folders that are looked into at a time. One on a mount whose server is gone is looked into for as long as that is.
 static FOLDERS: LazyLock<Aside> = LazyLock::new(|| Aside::new("files", 4));
-/// How often a path is looked up anew while somebody renames what it leads through.
+/// Look-ups of a path while somebody renames a folder in it.
 const TRIES: u32 = 16;
 
 /// Whether all files are there; else those that are missing, each by its name.

@@ -23,9 +23,9 @@ const HTTPS: &str = "https";
 const METRICS: &str = "metrics";
 /// At the gateway of an inner network.
 const INNER: &str = "inner";
-/// How long a process that begins alone waits for the agent's newest tables before it accepts by the ones that it has.
+/// Time that a process which begins alone waits for the agent's newest tables before it accepts by its stored ones.
 const NEWEST: Duration = Duration::from_secs(2);
-/// How soon an address that is taken is tried again.
+/// Time until a taken address is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// An order to the doors.

@@ -13,7 +13,7 @@ pub const DEFAULT_DRAIN_TUNNELS: &str = "10m";
 /// Until idle connections close at the end, at most.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Where it listens, what it keeps, and how it ends.
+/// Addresses, folder and times of an ingress.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The agent's socket.

@@ -13,7 +13,7 @@ use windlass_ingress::handover::Listener;
 use super::follower::Follower;
 use crate::clock;
 
-/// How long the last report may take at the end.
+/// The longest time for the last report at the end.
 const LAST: Duration = Duration::from_secs(3);
 
 /// Writes reports.
@@ -65,7 +65,7 @@ impl Reporter {
         self.0.follower.news.notify_one();
     }
 
-    /// Where it listens.
+    /// The addresses at which it listens.
     pub(super) fn listens(&self) -> Vec<Listen> {
         self.0.listens.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

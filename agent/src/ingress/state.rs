@@ -71,7 +71,7 @@ struct Written {
     envelope: String,
 }
 
-/// Why the folder cannot be used.
+/// The reason for which the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The folder.
@@ -108,7 +108,7 @@ impl StateError {
     }
 }
 
-/// Why trust documents were not taken.
+/// The reason for which trust documents were not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoTrust {
     /// They are of another fleet or host: this folder belongs to another ingress.
@@ -122,7 +122,7 @@ pub(super) enum NoTrust {
     File(#[from] FileError),
 }
 
-/// Why inner networks were not taken.
+/// The reason for which inner networks were not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoNetworks {
     /// No agent draws such ones.
@@ -132,7 +132,7 @@ pub(super) enum NoNetworks {
     File(#[from] FileError),
 }
 
-/// Why a table was not taken.
+/// The reason for which a table was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoTable {
     #[error("{0}")]

@@ -26,12 +26,12 @@ use crate::traffic::wire::Position;
 const NAME: &str = "handover.sock";
 /// Between two looks at who has the folder.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How often one looks: for ten seconds and more.
+/// Looks for a successor: for ten seconds and more.
 const LOOKS: usize = 200;
 
 type Positions = BTreeMap<EnvironmentId, Position>;
 
-/// How a process begins.
+/// A process that begins: its predecessor, listeners, tables and lock.
 #[derive(Debug)]
 pub(super) struct Begin {
     successor: Option<Successor>,

@@ -1,23 +1,23 @@
-//! How a connection to a coordinator ends.
+//! The end of a connection to a coordinator.
 
 use std::time::Duration;
 
 use tonic::Status;
 use windlass_process::report;
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The coordinator never welcomed us.
     Before {
         /// Why.
         why: String,
-        /// What can be done about it.
+        /// The next step of a person.
         hint: Option<&'static str>,
     },
     /// It was up.
     AfterWelcome {
-        /// Why it ended.
+        /// The reason for the end.
         why: String,
     },
     /// We ended it, to come back with a newer certificate before the old one expires.

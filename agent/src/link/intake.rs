@@ -1,4 +1,4 @@
-//! What a coordinator offers, worked off beside the pump: a slow fetch must not hold up a heartbeat.
+//! Offers of a coordinator, worked off beside the pump: a slow fetch must not hold up a heartbeat.
 
 use std::time::Duration;
 
@@ -209,7 +209,7 @@ async fn take_tables(keeper: &DocumentStore, tables: &mut Vec<Bytes>, again: &mu
             }
         }
     }
-    // What was offered last is the newest.
+    // The last offers are the newest.
     left.drain(..left.len().saturating_sub(MAX_ROUTES_POSITIONS));
     *tables = left;
     for_now

@@ -40,12 +40,12 @@ const BATCHES: usize = 2;
 /// Longest line for a coordinator of the version before; the rest is cut.
 const SHORT_LINE: usize = 16 * 1024;
 
-/// Where answers go.
+/// The coordinator that answers go to.
 #[derive(Debug, Clone)]
 pub(super) struct Way {
     /// The coordinator's address.
     pub(super) address: String,
-    /// How to connect there.
+    /// TLS of the connection to it.
     pub(super) tls: ClientTls,
     /// The stream of heartbeats and plans.
     pub(super) out: mpsc::Sender<pb::ConnectRequest>,

@@ -1,5 +1,5 @@
-//! What is still to be said on a stream. Holds the newest of each kind, never a queue: a slow coordinator gets fewer
-//! messages, not older ones.
+//! The unsent messages of a stream. Holds the newest of each kind, never a queue: a slow coordinator gets fewer messages, not older
+//! ones.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use windlass_core::Digest;
 use windlass_proto::limits::STATS_PER_SECOND;
 
-/// How long an observation waits for its acknowledgement before it is sent again.
+/// Time that an observation waits for its acknowledgement before it is sent again.
 pub(super) const RESEND: Duration = Duration::from_secs(5);
 
 /// Releases that a coordinator may ask for before it has read the answers.
@@ -17,7 +17,7 @@ const MAX_ASKED: usize = 4096;
 /// Something to say, the most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Item {
-    /// What was seen, under this number.
+    /// The observation, under this number.
     Observation,
     /// A signed receipt.
     Receipt,
@@ -31,11 +31,11 @@ pub(super) enum Item {
     Heartbeat,
     /// The report of this ingress process. Large, so that one is only said when nothing waits for the network.
     Ingress(u64),
-    /// How host and containers do. As large, and the least urgent of all.
+    /// Measurements of host and containers. As large, and the least urgent of all.
     Stats,
 }
 
-/// What is to be said.
+/// The messages to send.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Number of the newest observation.
@@ -114,7 +114,7 @@ impl Outbox {
         self.stats || !self.ingresses.is_empty()
     }
 
-    /// What to say next. `free`: nothing waits for the network.
+    /// The next message. `free`: nothing waits for the network.
     pub(super) fn next(&self, now: Instant, free: bool) -> Option<Item> {
         let again = self.acknowledged < self.sent && self.sent_at.is_none_or(|at| now >= at + RESEND);
         if self.newest > self.sent || again {

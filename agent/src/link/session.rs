@@ -31,13 +31,13 @@ const CAPACITY: usize = 32;
 /// The least and most that a coordinator may set as interval of heartbeats.
 const BEATS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 
-/// How often it is looked whether there is room for a report.
+/// Time between two looks whether there is room for a report.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How this coordinator wants to be talked to.
+/// The coordinator's terms for a session.
 #[derive(Debug, Clone, Copy)]
 struct Terms {
-    /// How often it wants to hear of us.
+    /// The interval of heartbeats that it asks for.
     beat: Duration,
     /// It acknowledges heartbeats.
     acked: bool,
@@ -74,7 +74,7 @@ impl<'a, R: Runtime> Session<'a, R> {
         let coordinator = Coordinator::new(channel);
         let (out, outgoing) = mpsc::channel(CAPACITY);
         let mut wires = self.wires.clone();
-        // What changes from here on comes after the hello.
+        // Later changes come after the hello.
         let facts = json::encode(&**wires.facts.borrow_and_update());
         if out.send(self.hello(facts)).await.is_err() {
             return before("the stream was closed at once");
@@ -232,7 +232,7 @@ impl<'a, R: Runtime> Session<'a, R> {
             }
             Some(down::Message::KeptRequest(_)) => outbox.kept(),
             Some(down::Message::ReleaseRequest(request)) => {
-                // What cannot be parsed is nothing that is kept here.
+                // A digest that cannot be parsed is none of a kept release.
                 if let Ok(digest) = request.digest.parse() {
                     outbox.release(digest);
                 }

@@ -239,7 +239,7 @@ async fn revoked_coordinator_is_left_at_once_and_after_a_restart() {
     let say = |envelope: Vec<u8>| {
         coordinator.say(down::Message::Revocations(pb::RevocationNotice { envelope: envelope.into() }));
     };
-    // Whoever holds the coordinator's keys cannot write one, and one of another fleet is none.
+    // The holder of the coordinator's keys cannot write one, and one of another fleet is none.
     say(fleet.sign(PayloadType::Revocation, &list("demo", 9), &[&fleet.dispatch, &fleet.audit]));
     counted(&machine, RefusalCode::UnknownKey).await;
     say(fleet.sign(PayloadType::Revocation, &list("other", 9), &[&fleet.root]));

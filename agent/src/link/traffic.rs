@@ -9,7 +9,7 @@ use crate::document_store::DocumentStore;
 use crate::traffic::socket::Reports;
 use crate::traffic::tables::Table;
 
-/// How far this host is with the tables of each environment.
+/// The newest table of each environment on this host.
 pub(super) fn positions(keeper: &DocumentStore) -> Vec<pb::RoutesPosition> {
     let tables = keeper.tables();
     let position = |(environment, table): (&EnvironmentId, &Table)| pb::RoutesPosition {

@@ -86,7 +86,7 @@ fn check_folders(path: &Path) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// What the text says. `path` is for the errors.
+/// Parses a policy. `path` is for the errors.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Policy, PolicyError> {
     let raw: Raw = toml::from_str(text)
         .map_err(|source| PolicyError::Malformed { path: path.to_owned(), source: Box::new(source) })?;

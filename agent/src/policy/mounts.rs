@@ -9,7 +9,7 @@ use std::time::Duration;
 use windlass_core::policy::{FORBIDDEN_MOUNTS, check_mount, normalise_path};
 use windlass_process::aside::Aside;
 
-/// How long a path may take to say where it leads.
+/// The longest time to resolve a path.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Paths that are followed at a time. One on a mount whose server is gone is followed for as long as that is.
@@ -17,7 +17,7 @@ static PATHS: LazyLock<Aside> = LazyLock::new(|| Aside::new("path", 8));
 
 use super::held;
 
-/// What may be bound on this host, and what never may.
+/// Folders that may be bound on this host, and those that never may.
 #[derive(Debug, Clone, Default)]
 pub struct Mounts {
     /// Prefixes from the policy.
@@ -26,13 +26,13 @@ pub struct Mounts {
     pub own: Vec<String>,
 }
 
-/// Where `path` really leads, if it may be bound: to be given to the engine instead of `path`, so that a link
+/// Resolves `path` to its real place, if it may be bound: to be given to the engine instead of `path`, so that a link
 /// that is changed afterwards changes nothing. It must exist, and be held: nobody but root may be able to put something
 /// else in its place.
 ///
 /// Both the written path and the real one must be allowed; prefixes of the policy count as written and resolved.
 ///
-/// What may never be bound counts as written and resolved too: an engine's folder that was moved to a larger disk, with
+/// A folder that may never be bound counts as written and resolved too: an engine's folder that was moved to a larger disk, with
 /// a link in its old place, is still the engine's.
 pub fn resolve(mounts: &Mounts, path: &str) -> Result<PathBuf, String> {
     resolve_beside(mounts, path, &FORBIDDEN_MOUNTS)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use windlass_core::policy::normalise_repository;
 
-/// Why the starter file was not written.
+/// The reason for which the starter file was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum StarterError {
     /// A registry that is none.

@@ -15,7 +15,7 @@ use crate::runtime::{Command, Runtime, RuntimeError, answer};
 /// A connection that the engine's proxy accepted in the name of nobody is closed within this.
 const PROXY_CLOSES: Duration = Duration::from_millis(50);
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) ok: bool,
@@ -43,7 +43,7 @@ impl Answer {
     }
 }
 
-/// What a probe asks, in words.
+/// The question of a probe, in words.
 pub(super) fn words(probe: &Probe) -> String {
     match &probe.check {
         Check::Http { path, .. } => format!("GET {path}"),

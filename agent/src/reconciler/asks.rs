@@ -18,7 +18,7 @@ const AT_ONCE: usize = 32;
 /// Releases whose checks are made at once.
 const RELEASES: usize = 4;
 
-/// What a task belongs to.
+/// The owner of a task.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     /// A container, its run, and the request.

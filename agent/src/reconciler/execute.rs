@@ -31,16 +31,16 @@ const TASK_LINES: Lines = Lines { count: 500, bytes: TASK_LOG, within: Duration:
 
 const UNAVAILABLE: &str = "the engine went away";
 
-/// What came of a step.
+/// The result of a step.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
-    /// What the next decision is told.
+    /// Outcomes for the next decision.
     pub(super) outcomes: Vec<Outcome>,
     /// The container as it is now, by the engine's id; `None` if it has gone.
     pub(super) seen: Option<(String, Option<Container>)>,
     /// An image that is here now.
     pub(super) image: Option<(Digest, LocalImage)>,
-    /// What is known of images no longer holds.
+    /// Whether the known images are out of date.
     pub(super) images_changed: bool,
     /// The networks have changed since they were last listed.
     pub(super) networks_changed: bool,
@@ -236,7 +236,7 @@ async fn collect_log<R: Runtime>(runtime: &R, target: &Target, wanted: &Lines) -
     let options = LogOptions { tail: Some(wanted.count), ..LogOptions::default() };
     let mut stream = runtime.logs(&target.container, options);
     let mut lines = Vec::new();
-    // What can be read in time is enough; evidence must not hold up the way back.
+    // Evidence is read as far as the time allows: it must not hold up the way back.
     let reading = async {
         while let Some(Ok(line)) = stream.next().await {
             lines.push(cut(line.text, wanted.bytes));

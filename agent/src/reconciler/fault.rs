@@ -26,7 +26,7 @@ const HOST: [&str; 9] = [
     "unable to apply cgroup configuration",
 ];
 
-/// What a refusal of the engine to start something means.
+/// The failure that a refusal of the engine to start something means.
 pub(super) fn of(message: &str) -> StartFailure {
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
     if message.contains("no space left on device") {

@@ -14,7 +14,7 @@ use crate::runtime::Runtime;
 /// Reports waiting to be read; a probe waits if there are more.
 const CAPACITY: usize = 64;
 
-/// What is being asked about one container.
+/// The probes of one container.
 #[derive(Debug)]
 struct Watched {
     run: Timestamp,
@@ -108,7 +108,7 @@ impl<R: Runtime> Probes<R> {
         }
     }
 
-    /// How an instance is, with its history where that may become evidence.
+    /// The health of an instance, with its history where that may become evidence.
     pub(super) fn health(&self, id: &str) -> Option<Health> {
         let watched = self.watched.get(id)?;
         let mut health = watched.health.clone()?;

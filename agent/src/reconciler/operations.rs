@@ -23,12 +23,12 @@ const PULLS: usize = 3;
 /// A pull that got no byte for so long is given up.
 const STALLED: Span = Span::from_secs(120);
 
-/// How soon the removal of an inner network is tried again.
+/// Time until the removal of an inner network is tried again.
 const REMOVE_AGAIN: Duration = Duration::from_secs(30);
 /// Pause after the engine went away during a pull.
 const BROKEN_OFF: Duration = Duration::from_secs(1);
 
-/// What a step belongs to.
+/// The owner of a step.
 #[derive(Debug, Clone)]
 enum Owner {
     Slot(SlotId),
@@ -40,7 +40,7 @@ enum Owner {
     Network,
 }
 
-/// How far a pull is, shared with it.
+/// The progress of a pull, shared with it.
 #[derive(Debug)]
 struct Progress {
     bytes: Mutex<PullProgress>,
@@ -182,7 +182,7 @@ impl<R: Runtime> Operations<R> {
         self.owners.values().filter_map(key).collect()
     }
 
-    /// How far the pulls are.
+    /// The progress of the pulls.
     pub(super) fn pulls(&self) -> BTreeMap<Digest, PullProgress> {
         let bytes = |progress: &Progress| *progress.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         self.pulls.iter().map(|(digest, progress)| (*digest, bytes(progress))).collect()

@@ -31,7 +31,7 @@ mod networks;
 
 thread_local! {
     static BEGUN: Instant = Instant::now();
-    /// How far the clock was set forward, in milliseconds.
+    /// Time by which the clock was set forward, in milliseconds.
     static SET: Cell<i64> = const { Cell::new(0) };
 }
 
@@ -441,7 +441,7 @@ async fn clock_step_fails_no_release_and_keeps_all_deadlines() {
         );
         assert!(took < Duration::from_secs(25), "{hours} h: {took:?}");
         assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty(), "{hours} h");
-        // What ends by itself is started again soon, not in two hours.
+        // An instance that ends by itself is started again soon, not in two hours.
         host.plan(vec![PlanSlot { good: true, ..running(0, one) }]);
         host.settled().await;
         for seen in host.engine.world().containers.values_mut() {

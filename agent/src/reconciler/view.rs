@@ -1,4 +1,4 @@
-//! What is seen of the host: containers, images, disk. Kept up to date by events, checked now and then.
+//! Containers, images and disk of the host as the agent sees them. Kept up to date by events, checked now and then.
 
 mod closer;
 mod gpus;
@@ -27,12 +27,12 @@ use gpus::Gpus;
 const SETTLE: Duration = Duration::from_millis(250);
 /// Containers that are inspected at a time.
 const INSPECTED: usize = 8;
-/// How soon the engine is asked again for a container over which it hung.
+/// Time until the engine is asked again for a container over which it hung.
 const STUCK: Duration = Duration::from_secs(60);
 /// Images change rarely behind our back.
 const IMAGES: Duration = Duration::from_secs(60);
 
-/// What is seen of the host.
+/// The host as the agent sees it.
 pub(super) struct View<R> {
     runtime: Arc<R>,
     probes: Probes<R>,
@@ -90,7 +90,7 @@ impl<R: Runtime> View<R> {
             resync: options.resync,
             was_away: false,
             is_tidy: false,
-            // What ended before this agent watched may have been ended by a reboot, or by an engine that was restarted:
+            // An end from before this agent watched may be that of a reboot, or of an engine that was restarted:
             // nobody saw. It gets another start, and what is bad shows itself again.
             interrupted_before: (options.now)(),
             now: options.now,
@@ -134,7 +134,7 @@ impl<R: Runtime> View<R> {
         self.dirty.insert(container);
     }
 
-    /// What a step found out.
+    /// Takes the result of a step.
     pub(super) fn take(&mut self, finished: Finished) {
         if let Some((id, seen)) = finished.seen {
             self.dirty.remove(&id);
@@ -190,7 +190,7 @@ impl<R: Runtime> View<R> {
             self.events = None;
             self.resync_at = Instant::now();
         } else if std::mem::take(&mut self.was_away) {
-            // What ended while the engine was away was ended by that.
+            // An end while the engine was away is the engine's.
             self.interrupted_before = (self.now)();
             self.info = None;
         }
@@ -319,12 +319,12 @@ impl<R: Runtime> View<R> {
         self.gpus.measure(self.containers.values(), &mut self.capacity, (self.now)());
     }
 
-    /// What a person has to know of the GPUs.
+    /// Conditions of the GPUs, for people.
     pub(super) fn gpu_conditions(&self) -> Vec<Condition> {
         self.gpus.conditions()
     }
 
-    /// What a decision is made from.
+    /// The input of a decision.
     pub(super) fn observed(&mut self, desired: &Desired) -> Observed {
         self.measure(); // a disk fills up faster than everything is looked at
         let containers = self.containers.values().map(|seen| {

@@ -65,7 +65,7 @@ impl Words {
     }
 }
 
-/// How an instance is by the engine's word and by its probes. `probes` is what they say, `asks` what there is to ask.
+/// The health of an instance by the engine's word and by its probes. `probes` is their word, `asks` their questions.
 pub(super) fn both(
     engine: Option<&Health>,
     probes: Option<Health>,
@@ -78,7 +78,7 @@ pub(super) fn both(
     let Some(engine) = engine.filter(counts) else { return probes };
     let has_probes = asks.is_some_and(crate::probe::has_probes);
     let Some(probes) = probes else {
-        // What its probes have not said yet, the image does not say in their stead.
+        // The image does not speak for probes that have not answered yet.
         let ready = engine.ready && !has_probes;
         return Some(Health { ready, decided: engine.decided && (!ready || !has_probes), ..engine.clone() });
     };
@@ -103,7 +103,7 @@ pub(crate) fn paused() -> Health {
     Health { why, decided: true, ..said(false) }
 }
 
-/// What a HEALTHCHECK says; since when is filled in later.
+/// The health that a HEALTHCHECK tells; the time is filled in later.
 pub(crate) fn said(ready: bool) -> Health {
     Health {
         ready,

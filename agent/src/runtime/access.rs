@@ -1,4 +1,5 @@
-//! How an engine gives GPUs to containers. No engine says so itself: one that knows the runtime `nvidia` may still refuse a device
+//! The engine's way to give GPUs to containers. No engine says so itself: one that knows the runtime `nvidia` may still refuse a
+//! device
 //! request, and one that knows none may serve it, as that is up to NVIDIA's hook on the engine's own `PATH`.
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ pub const CDI: &str = "nvidia.com/gpu=";
 
 const HINT: &str = "install the NVIDIA Container Toolkit on the host and restart the engine";
 
-/// What an engine says of itself.
+/// The engine's word about itself.
 #[derive(Debug, Clone, Default)]
 pub struct Says {
     /// Programs of its runtimes, by name; empty where it does not say.
@@ -31,7 +32,7 @@ pub struct Says {
     pub cdi: Vec<String>,
 }
 
-/// What its process shows.
+/// Facts that its process shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Process {
     /// Whether the hook is on its `PATH`.
@@ -64,7 +65,7 @@ fn judge(says: &Says, process: Option<Process>) -> GpuAccess {
         Some(_) => GpuAccess::No(format!(
             "the engine has neither NVIDIA's hook on its PATH, nor its runtime, nor CDI devices: {HINT}"
         )),
-        // Whoever may not look at the engine's process finds out at the first start.
+        // Without the right to look at the engine's process, the first start tells.
         None => GpuAccess::Unknown,
     }
 }

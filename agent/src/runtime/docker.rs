@@ -68,7 +68,7 @@ pub struct DockerEngine {
     suiting: Arc<Mutex<BTreeMap<String, bool>>>,
     /// Held while an inner network is made, so that each is made once.
     networks: Arc<tokio::sync::Mutex<()>>,
-    /// How it gave GPUs to containers when it was last asked.
+    /// The way in which it gave GPUs to containers when it was last asked.
     access: Arc<Mutex<GpuAccess>>,
 }
 

@@ -57,9 +57,9 @@ pub struct World {
     pub pulls: VecDeque<PullError>,
     /// Outcomes of the next starts.
     pub starts: VecDeque<RuntimeError>,
-    /// How long a pull takes.
+    /// Duration of a pull.
     pub pull_takes: Duration,
-    /// How long a stop takes.
+    /// Duration of a stop.
     pub stop_takes: Duration,
     /// The exit code of commands in containers.
     pub exec_code: i64,

@@ -27,7 +27,7 @@ const PORTS: &str = "windlass.ports";
 const GPUS: &str = "windlass.gpus";
 const PLAN: &str = "windlass.plan";
 
-/// What the labels of a container say.
+/// The identity of a container, as its labels tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Its name in the fleet.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long it counts whether an interface has an address: every probe asks that.
+/// Time for which a look at an interface's addresses counts: every probe asks for it.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// Whether an interface of this host has an address. A fact of the machine, which changes at any time.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Journal;
 
-/// How often it is tried.
+/// Time between two tries.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Works until it is cancelled.

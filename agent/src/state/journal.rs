@@ -36,11 +36,11 @@ struct Inner {
     state: Mutex<Arc<State>>,
     /// Held from reading the old state until the new one is on disk.
     writing: Arc<tokio::sync::Mutex<()>>,
-    /// Why the last thing that was to be written was not.
+    /// The reason for which the last write failed.
     trouble: watch::Sender<Option<String>>,
 }
 
-/// Why there is no state.
+/// The reason for which there is no state.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// It cannot be read.
@@ -57,7 +57,7 @@ pub enum JournalError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The mistake.
         what: &'static str,
     },
     /// Its content is of another version, or was written by something else.
@@ -65,7 +65,7 @@ pub enum JournalError {
     Decode {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The place and the reason.
         #[source]
         source: serde_json::Error,
     },
@@ -161,7 +161,7 @@ impl Journal {
         });
     }
 
-    /// Why nothing can be written, if nothing can.
+    /// The reason for which nothing can be written, if there is one.
     pub fn trouble(&self) -> watch::Receiver<Option<String>> {
         self.inner.trouble.subscribe()
     }

@@ -21,7 +21,7 @@ pub struct ReleaseStore {
     folder: PathBuf,
 }
 
-/// Why a release cannot be kept or read.
+/// The reason for which a release cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseStoreError {
     /// Writing failed.

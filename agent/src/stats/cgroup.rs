@@ -1,4 +1,4 @@
-//! What containers use, from their control groups.
+//! Resources that containers use, from their control groups.
 //!
 //! The group of a container is found once, by its id in the folder's name, wherever the engine keeps its
 //! groups: `docker/ID`, `system.slice/docker-ID.scope`, or below a parent of its own.
@@ -19,10 +19,10 @@ const DEPTH: usize = 6;
 /// Bytes of a file that fit at once, and that are read at most.
 const ROOM: usize = 4 * 1024;
 const MOST: u64 = 1 << 20;
-/// How soon a group that was not found is looked for again.
+/// Time until a missing group is looked for again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What a container uses.
+/// The use of a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Usage {
     pub(super) cpu_percent: f64,
@@ -55,7 +55,7 @@ struct Group {
     last: Option<(Cpu, Instant)>,
 }
 
-/// What a group says of its processor time.
+/// A group's processor time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Cpu {
     nanos: u64,
@@ -133,7 +133,7 @@ impl Groups {
         }
     }
 
-    /// What a container uses now; `None` if its group is not there.
+    /// The present use of a container; `None` if its group is not there.
     pub(super) fn measure(&mut self, container: &str, own: &proc::Namespace, now: Instant) -> Option<Usage> {
         let group = self.found.get_mut(container)?;
         let file = |hierarchy: &str, name: &str| {

@@ -9,10 +9,10 @@ use windlass_process::aside::{Aside, Unanswered};
 
 use crate::clock;
 
-/// Where an engine keeps its data unless it is told otherwise.
+/// The usual folder of an engine's data.
 const USUAL_ROOT: &str = "/var/lib/docker";
 
-/// How long the engine's disk is waited for, by whoever cannot await.
+/// The longest time that a caller which cannot await waits for the engine's disk.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Disks that are asked at a time.
@@ -20,10 +20,10 @@ static DISKS: LazyLock<Aside> = LazyLock::new(|| Aside::new("disk", 4));
 /// The disk of the engine's data. A fact of the machine.
 static ENGINE: Mutex<Known> = Mutex::new(Known { root: String::new(), space: None, silent: None });
 
-/// What is known of it.
+/// The known state of the disk.
 #[derive(Debug, Default)]
 struct Known {
-    /// Where the engine keeps its data, as it said last; empty before.
+    /// The folder of the engine's data, as it said last; empty before.
     root: String,
     space: Option<Space>,
     silent: Option<Silent>,
@@ -34,7 +34,7 @@ struct Known {
 pub struct Space {
     /// In use.
     pub used: u64,
-    /// What may still be written.
+    /// Bytes that may still be written.
     pub free: u64,
     /// Which disk it is.
     pub disk: u64,
@@ -47,7 +47,7 @@ impl Space {
         Self { used, free: available.saturating_mul(size), disk: 0 }
     }
 
-    /// What can be used in all.
+    /// Bytes that can be used in all.
     pub const fn total(self) -> u64 {
         self.used.saturating_add(self.free)
     }

@@ -1,5 +1,5 @@
-//! How full the file systems on disks of their own are. A mount that hangs is asked aside: what was known last stands, and
-//! since when it does not answer.
+//! The fill of the file systems on disks of their own. A mount that hangs is asked aside: the last known fill stands, with
+//! the time since which it does not answer.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,16 +12,16 @@ use windlass_process::aside::Aside;
 
 use crate::clock;
 
-/// How often they are asked; they fill slowly.
+/// Time between two looks; they fill slowly.
 const EVERY: Duration = Duration::from_secs(30);
-/// How long they may take.
+/// The longest time for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Most of one host.
 const MOST: usize = 32;
 /// Images that are mounted read-only are always full.
 const FULL: [&str; 3] = ["squashfs", "iso9660", "erofs"];
 
-/// What is known of them.
+/// The known file systems.
 #[derive(Debug)]
 pub(super) struct Mounts {
     aside: Aside,
@@ -88,7 +88,7 @@ fn space(mount: String) -> Option<DiskStats> {
     })
 }
 
-/// Where each file system on a disk is mounted, the shortest path of each; the root, whatever it lies on.
+/// The mount point of each file system on a disk, the shortest path of each; the root, whatever it lies on.
 fn mounts(text: &str) -> Vec<String> {
     let mut found: BTreeMap<&str, String> = BTreeMap::new();
     for line in text.lines() {

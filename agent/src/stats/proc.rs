@@ -10,7 +10,7 @@ const TICKS: f64 = 100.0;
 /// Bytes of a sector in `/proc/diskstats`, whatever the disk's own are.
 const SECTOR: u64 = 512;
 
-/// What only counts upwards.
+/// Counters that only rise.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Counters {
     busy: u64,
@@ -64,7 +64,7 @@ impl Counters {
         }
     }
 
-    /// What is told as a sum.
+    /// The sums that are told.
     #[expect(clippy::cast_precision_loss, reason = "hundredths of seconds of years fit")]
     pub(super) fn sums(&self) -> HostCounters {
         let (disk_read_bytes, disk_written_bytes) = disks();
@@ -129,7 +129,7 @@ fn namespace(pid: &str) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{pid}/ns/net")).ok()
 }
 
-/// How much work waits; `None` where the kernel does not tell.
+/// The pressure on processors, memory and disks; `None` where the kernel does not tell.
 pub(super) fn pressure() -> Option<Pressure> {
     let read = |name: &str| fs::read_to_string(format!("/proc/pressure/{name}")).ok();
     let (cpu, memory, io) = (read("cpu")?, read("memory")?, read("io")?);
@@ -153,7 +153,7 @@ fn disks() -> (u64, u64) {
     sectors(&fs::read_to_string("/proc/diskstats").unwrap_or_default(), whole)
 }
 
-/// What lies on another disk is counted there; partitions are counted by their disk.
+/// Sectors are counted by disk: a partition by its disk, another disk by itself.
 fn sectors(text: &str, is_whole: impl Fn(&str) -> bool) -> (u64, u64) {
     let made_up = |name: &str| ["loop", "ram", "zram", "dm-", "md"].iter().any(|kind| name.starts_with(kind));
     let line = |line: &str| {

@@ -24,7 +24,7 @@ use super::wire::{self, Down, MOST_DOWN, MOST_TRUST, MOST_UP, PROTOCOL, Position
 use crate::document_store::DocumentStore;
 use crate::reconciler::Networks;
 
-/// How often a report is taken from one ingress.
+/// The shortest time between two reports of one ingress.
 const PACE: Duration = Duration::from_millis(500);
 /// An ingress reports at least every ten seconds; one that is silent for so long is gone.
 const SILENT: Duration = Duration::from_secs(40);
@@ -39,11 +39,11 @@ pub type Reports = BTreeMap<u64, Bytes>;
 /// The task.
 #[derive(Debug)]
 pub struct Socket {
-    /// Where it listens.
+    /// The path of the socket.
     pub path: PathBuf,
     /// The source of tables and trust documents.
     pub keeper: Arc<DocumentStore>,
-    /// What the agent sees: the releases that it has restored are told.
+    /// The agent's observation: the releases that it has restored are told.
     pub observation: watch::Receiver<Arc<Observation>>,
     /// The inner networks of this host.
     pub networks: watch::Receiver<Networks>,

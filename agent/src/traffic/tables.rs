@@ -29,7 +29,7 @@ pub struct Table {
 /// The newest table of each environment.
 pub type Tables = BTreeMap<EnvironmentId, Table>;
 
-/// Why a table cannot be kept.
+/// The reason for which a table cannot be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum TableStoreError {
     /// Writing failed.

@@ -20,7 +20,7 @@ pub const PROTOCOL: u32 = 1;
 pub const MOST_DOWN: usize = 8 << 20;
 /// Most bytes of a message to an agent: a report.
 pub const MOST_UP: usize = MAX_REPORT + 64 * 1024;
-/// How long writing one message may take: a peer that reads nothing for so long is given up.
+/// The longest time to write one message: a peer that reads nothing for so long is given up.
 pub const WRITE: Duration = Duration::from_secs(10);
 /// Most trust documents in one message.
 pub const MOST_TRUST: usize = 64;

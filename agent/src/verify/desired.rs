@@ -18,9 +18,9 @@ use crate::policy::{Mounts, resolve};
 /// Everything that decides whether a release may start on this host.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// Who this host is.
+    /// This host.
     pub local: &'a Arc<LocalHost>,
-    /// What it is.
+    /// Facts about the host.
     pub facts: &'a HostFacts,
     /// Which paths may be bound.
     pub mounts: &'a Mounts,
@@ -28,7 +28,7 @@ pub struct Context<'a> {
     pub trust: &'a TrustDocument,
     /// Floors that good releases raised here.
     pub floors: &'a BTreeMap<ServiceId, Counter>,
-    /// What was made here, by slot.
+    /// The containers made here, by slot.
     pub made: &'a BTreeMap<SlotId, SlotMemory>,
     /// The time that counts.
     pub now: Timestamp,
@@ -125,8 +125,8 @@ impl Context<'_> {
     }
 }
 
-/// What the reconciler is to work towards: the plan, the releases of it that may start, and a refusal for each slot
-/// whose own release may not. `found` has an answer of steps 1 to 8 for every release that the plan names.
+/// The goal of the reconciler: the plan, the releases of it that may start, and a refusal for each slot whose own release may not.
+/// `found` has an answer of steps 1 to 8 for every release that the plan names.
 pub fn desired(
     context: &Context<'_>,
     plan: Arc<HostPlan>,

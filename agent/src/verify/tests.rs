@@ -178,7 +178,7 @@ fn a_release_is_the_one_that_was_named() {
     assert_eq!(judged.unwrap_err().code, RefusalCode::Malformed);
 }
 
-/// What the host would do with a plan of one slot.
+/// A host and its reaction to a plan of one slot.
 struct World {
     fleet: Fleet,
     document: TrustDocument,
@@ -288,7 +288,7 @@ fn steps_10_and_11_refuse_one_slot() {
     }
 }
 
-/// What was made here is looked at before every start: a folder that is put right then counts at once.
+/// Folders are looked at before every start, also of a container made here: one that is put right then counts at once.
 #[test]
 fn folders_are_looked_at_before_an_instance_was_made() {
     let dir = tempfile::tempdir().unwrap();

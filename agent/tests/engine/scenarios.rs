@@ -1,4 +1,4 @@
-//! What must work on a real engine.
+//! Scenarios on a real engine.
 
 use std::time::Duration;
 

@@ -160,7 +160,7 @@ async fn sigterm_waits_for_requests_under_way() {
     let answer = under_way.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (200, "one"));
     assert!(ingress.end().await);
-    // What the last request did is not lost.
+    // The result of the last request is not lost.
     agent
         .report("the last report", |report| {
             report.ending

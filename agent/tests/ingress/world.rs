@@ -153,7 +153,7 @@ impl FakeAgent {
         found.values().find(|report| is_so(report)).unwrap().clone()
     }
 
-    /// Where the ingress with the newest process listens.
+    /// The address at which the newest process of the ingress listens.
     pub(crate) async fn http(&mut self) -> SocketAddr {
         self.at("http").await
     }

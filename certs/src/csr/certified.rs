@@ -27,7 +27,7 @@ pub struct CertifiedIdentity {
     peer: PeerIdentity,
 }
 
-/// Why a key and a chain are no identity.
+/// The reason for which a key and a chain are no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file.
@@ -57,7 +57,7 @@ pub enum IdentityError {
     /// Somebody else's name.
     #[error("the certificate is that of `{got}`, not of `{want}`")]
     OtherName {
-        /// Who asked.
+        /// The member that asked.
         want: Box<Identity>,
         /// Whom it names.
         got: Box<Identity>,
@@ -65,14 +65,14 @@ pub enum IdentityError {
     /// Another role or scope than was promised.
     #[error("the certificate lets its holder be {got}, {want} was promised")]
     OtherGrant {
-        /// What was promised.
+        /// The promised value.
         want: String,
-        /// What it says.
+        /// The value in the certificate.
         got: String,
     },
 }
 
-/// What a certificate must be that somebody asks a coordinator for. The coordinator is believed in nothing of it.
+/// Requirements on a certificate that a member asks a coordinator for. The coordinator is believed in nothing of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// For whom.
@@ -84,7 +84,7 @@ pub struct Asked<'a> {
 }
 
 impl IdentityError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
@@ -163,7 +163,7 @@ impl CertifiedIdentity {
         Ok(files::replace_secret_telling(path, pem.as_bytes(), tell)?)
     }
 
-    /// What the leaf says.
+    /// The content of the leaf.
     pub const fn peer(&self) -> &PeerIdentity {
         &self.peer
     }

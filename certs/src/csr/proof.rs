@@ -14,7 +14,7 @@ use super::{CsrError, TlsKey};
 
 const PREFIX: &[u8] = b"windlass-renew-v1\0";
 
-/// What a renewing host claims.
+/// The claim of a renewing host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RenewalClaim {
     /// Its fleet.
@@ -23,7 +23,7 @@ pub struct RenewalClaim {
     pub host: HostId,
     /// The generation of the certificate it has.
     pub generation: u64,
-    /// What the coordinator gave it to sign, used once.
+    /// The coordinator's challenge to sign, used once.
     pub challenge: [u8; 32],
     /// The request for the new certificate.
     pub csr: Digest,

@@ -38,7 +38,7 @@ impl KeySet {
         self.keys.contains_key(id)
     }
 
-    /// How many distinct keys must sign.
+    /// The number of distinct keys that must sign.
     pub const fn threshold(&self) -> usize {
         self.threshold
     }
@@ -79,15 +79,15 @@ impl<'a> Verified<'a> {
     }
 }
 
-/// Why an envelope is not believed. [`VerifyError::code`] is the refusal's name in receipts and audit entries.
+/// The reason for which an envelope is not believed. [`VerifyError::code`] is the refusal's name in receipts and audit entries.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// Over a limit, found before anything was allocated.
     #[error("too large: {len}, at most {limit} allowed")]
     TooLarge {
-        /// How many bytes (or signatures).
+        /// The number of bytes (or signatures).
         len: usize,
-        /// How many may be.
+        /// The limit.
         limit: usize,
     },
     /// Not an envelope, or not the payload it should hold.
@@ -102,9 +102,9 @@ pub enum VerifyError {
     /// Another kind of document.
     #[error("a document of type `{got}` where another one belongs")]
     WrongType {
-        /// What the envelope says it is.
+        /// The type that the envelope claims.
         got: String,
-        /// What it should be.
+        /// The required type.
         want: Option<PayloadType>,
     },
     /// No signature is of a key that may sign this.
@@ -118,7 +118,7 @@ pub enum VerifyError {
     BelowThreshold {
         /// Distinct keys whose signatures hold.
         have: usize,
-        /// How many are needed.
+        /// The number of required signatures.
         want: usize,
     },
 }

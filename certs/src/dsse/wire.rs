@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{Envelope, MAX_SIGNATURES, PayloadType, Signature, VerifyError};
 use crate::json;
 
-/// What an envelope may have around its payload: field names, white space, 16 signatures.
+/// Bytes of an envelope around its payload: field names, white space, 16 signatures.
 const OVERHEAD: usize = 32 * 1024;
 /// A key id of ours has 64 characters; others put paths or URLs there.
 const MAX_KEYID: usize = 512;

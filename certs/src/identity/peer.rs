@@ -23,7 +23,7 @@ pub struct PeerIdentity {
     pub identity: Identity,
     /// Which issue of its certificate this is; two renewals from one generation are a clone.
     pub generation: u64,
-    /// What an operator may do; `None` for everyone else.
+    /// The rights of an operator; `None` for everyone else.
     pub grant: Option<Grant>,
     /// The certificate's serial number.
     pub serial: Serial,
@@ -42,7 +42,7 @@ pub struct PeerIdentity {
 #[serde(try_from = "String", into = "String")]
 pub struct Serial(String);
 
-/// Why a certificate is not one of ours.
+/// The reason for which a certificate is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPeer {
     /// Not X.509, or longer than any of ours.

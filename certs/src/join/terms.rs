@@ -1,4 +1,4 @@
-//! What an operator promised with a token, beside who joins what: it travels in the token, so that no coordinator can
+//! The terms that an operator promised with a token, beside member and kind: they travel in the token, so that no coordinator can
 //! change it on the way.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ const MAX_SERVER: usize = 260;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Terms {
-    /// Where the coordinator answers, `host:port`.
+    /// The address of the coordinator, `host:port`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
     /// Until when the token is good.

@@ -28,7 +28,7 @@ pub struct PublicKey {
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
 
-/// Why something is no public key.
+/// The reason for which something is no public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
     /// Neither SPKI PEM nor 32 bytes of an Ed25519 key.

@@ -18,11 +18,11 @@ pub struct RevocationList {
     pub version: u64,
     /// When it was written.
     pub issued_at: Timestamp,
-    /// What is revoked. Serials may be left out once their certificates have expired.
+    /// The revoked set. Serials may be left out once their certificates have expired.
     pub revoked: RevokedSet,
 }
 
-/// Why a list was not taken.
+/// The reason for which a list was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
     /// The envelope or its signatures.

@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Finished handshakes that wait to be served.
 const READY: usize = 64;
 
-/// How much a listener lets strangers do.
+/// Limits of a listener for strangers.
 #[derive(Debug, Clone)]
 pub struct AcceptOptions {
     /// Handshakes at a time of addresses that have proven no certificate.
@@ -47,13 +47,13 @@ pub struct AcceptOptions {
     pub handshakes_per_address: usize,
     /// Handshakes at a time of addresses that have proven a certificate lately.
     pub proven_handshakes: usize,
-    /// How long the client's hello may take.
+    /// The longest time for the client's hello.
     pub hello_timeout: Duration,
-    /// How long the rest of a handshake may take.
+    /// The longest time for the rest of a handshake.
     pub handshake_timeout: Duration,
     /// Connections the kernel keeps waiting.
     pub backlog: u32,
-    /// How long a connection without a certificate lives: enough to enrol or renew.
+    /// The lifetime of a connection without a certificate: enough to enrol or renew.
     pub anonymous_lifetime: Duration,
     /// Connections without a certificate, all together.
     pub anonymous: usize,
@@ -105,7 +105,7 @@ pub struct BindError {
 }
 
 impl BindError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub fn hint(&self) -> Option<&'static str> {
         match self.source.kind() {
             io::ErrorKind::AddrInUse => Some("another process listens there; stop it or choose another port"),
@@ -162,12 +162,12 @@ fn bind(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 }
 
 impl Acceptor {
-    /// Where it listens, with the port that was drawn for port 0.
+    /// The address at which it listens, with the port that was drawn for port 0.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// How handshakes ended so far.
+    /// Counts of the ends of handshakes.
     pub fn stats(&self) -> Arc<HandshakeStats> {
         self.shared.stats.clone()
     }
@@ -197,7 +197,7 @@ impl Acceptor {
                     };
                     let (shared, ready) = (self.shared.clone(), self.ready.clone());
                     handshakes.spawn(shared.come_in(tcp, remote, admitted, ready));
-                    // What has come already is looked at before the next one is let in.
+                    // Queued work goes first, before the next connection is let in.
                     yield_now().await;
                 }
                 Err(error) => {

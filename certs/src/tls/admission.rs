@@ -1,4 +1,4 @@
-//! Who may begin a handshake: places per address, rates per address, and places apart for who has proven a certificate.
+//! Admission to handshakes: places per address, rates per address, and places apart for addresses that have proven a certificate.
 //!
 //! | | strangers | proven addresses |
 //! |---|---|---|
@@ -25,9 +25,9 @@ use super::seats::{Seat, Seats};
 
 /// Connections of one stranger's address.
 const CONNECTIONS: Rate = Rate::new(512, Duration::from_millis(10));
-/// What one hello of a stranger's address takes, and one of a proven one.
+/// The time that one hello of a stranger's address stands for, and one of a proven address.
 const HELLO_EVERY: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(2)];
-/// What one hello of all strangers takes: a third of a millisecond of it is processor time.
+/// The time that one hello of all strangers stands for: a third of a millisecond of it is processor time.
 const HELLO_OF_ALL_EVERY: Duration = Duration::from_millis(2);
 /// Addresses whose rates are remembered.
 const ADDRESSES: usize = 8192;

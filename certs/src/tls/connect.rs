@@ -17,14 +17,14 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::{ClientTls, lookup};
 
-/// How a channel behaves. The defaults fit agents and the CLI.
+/// Options of a channel. The defaults fit agents and the CLI.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
     /// For TCP, TLS and the first byte together.
     pub connect_timeout: Duration,
-    /// How often a silent connection is asked for a sign of life.
+    /// Time after which a silent connection is asked for a sign of life.
     pub keepalive_interval: Duration,
-    /// How long it may take to give one.
+    /// The longest time for that sign.
     pub keepalive_timeout: Duration,
     /// HTTP/2 window of one stream, in bytes.
     pub stream_window: u32,
@@ -44,7 +44,7 @@ impl Default for ConnectOptions {
     }
 }
 
-/// Why there is no connection.
+/// The reason for which there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// Nobody answers there.
@@ -81,7 +81,7 @@ pub enum ConnectError {
     WrongPeer {
         /// Where.
         address: String,
-        /// What it is.
+        /// The failure.
         #[source]
         source: TlsFailure,
     },
@@ -112,7 +112,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unreachable { .. } | Self::Timeout { .. } => {

@@ -19,13 +19,13 @@ use super::wire::Wire;
 use crate::identity::PeerIdentity;
 use crate::revocation::Registered;
 
-/// What a handler learns about the connection of its request:
+/// The connection of a request, for its handler:
 /// `request.extensions().get::<ConnectInfo>()`.
 #[derive(Debug, Clone)]
 pub struct ConnectInfo {
-    /// Who is at the other end; `None` without a certificate, which only enrolment and renewal allow.
+    /// The member at the other end; `None` without a certificate, which only enrolment and renewal allow.
     pub peer: Option<Arc<PeerIdentity>>,
-    /// Where from.
+    /// The address of the peer.
     pub remote: SocketAddr,
     /// Tripped when the certificate is revoked or expires, or the connection ends. Long streams select on it.
     pub cancel: CancellationToken,
@@ -45,7 +45,7 @@ pub struct Connection {
     _place: Place,
 }
 
-/// Where a live connection is counted.
+/// The count that a live connection belongs to.
 #[derive(Debug)]
 pub(super) enum Place {
     /// Among those of its identity.
@@ -79,7 +79,7 @@ impl Connection {
         Self { stream, info, cut: Box::pin(cut), pace, frames, rest, _place: place }
     }
 
-    /// Who and where from.
+    /// The peer and its address.
     pub const fn info(&self) -> &ConnectInfo {
         &self.info
     }

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 /// Names that are looked up at a time; more wait.
 static PLACES: Semaphore = Semaphore::const_new(4);
-/// What the resolver needs.
+/// Stack of the resolver's thread.
 const STACK: usize = 1024 * 1024;
 
 /// The addresses of `host:port`, which is at least one. Waits for ever if the resolver does: whoever asks has a

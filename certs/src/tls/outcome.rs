@@ -1,4 +1,4 @@
-//! How handshakes ended, for metrics.
+//! Counts of the ends of handshakes, for metrics.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::{CertificateError, Error as TlsFailure};
 
-/// How handshakes ended, for metrics.
+/// Counts of the ends of handshakes, for metrics.
 #[derive(Debug, Default)]
 pub struct HandshakeStats {
     counts: [AtomicU64; Outcome::NAMES.len()],

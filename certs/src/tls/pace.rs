@@ -1,4 +1,4 @@
-//! How fast a peer is listened to: HTTP/2 frames and bytes, over all connections of one identity or one address.
+//! The pace at which a peer is listened to: HTTP/2 frames and bytes, over all connections of one identity or one address.
 //!
 //! Each frame costs processor time whatever it says: pings and settings are answered, streams are opened and reset. Who
 //! sends more than its pace is not cut but read later, so that TCP slows it down.
@@ -18,7 +18,7 @@ const STRANGER: Allowed = Allowed { frames: 1000, bytes_per_frame: 512 };
 const STRANGERS: Allowed = Allowed { frames: 6000, bytes_per_frame: 512 };
 /// Seconds' worth that may come at once.
 const BURST: u64 = 4;
-/// Who is far ahead of its pace waits no longer than this.
+/// The longest wait of a peer that is far ahead of its pace.
 const LONGEST: Duration = Duration::from_secs(60);
 /// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`.
 const PREFACE: u64 = 24;
@@ -30,7 +30,7 @@ struct Allowed {
     bytes_per_frame: u64,
 }
 
-/// What is spent over several connections.
+/// The pace spent over several connections.
 #[derive(Debug)]
 pub(super) struct Pace {
     allowed: Allowed,
@@ -111,7 +111,7 @@ impl Frames {
         Self { head: [0; HEAD], have: 0, left: PREFACE }
     }
 
-    /// How many frames begin in `bytes`.
+    /// The number of frames that begin in `bytes`.
     pub(super) fn count(&mut self, mut bytes: &[u8]) -> u64 {
         let mut count = 0;
         while !bytes.is_empty() {

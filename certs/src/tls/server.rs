@@ -43,7 +43,7 @@ impl ServerTls {
         Ok(())
     }
 
-    /// What is revoked here, and which connections are live.
+    /// The revoked set, and the live connections.
     pub const fn revocations(&self) -> &Revocations {
         &self.revocations
     }

@@ -1,4 +1,4 @@
-//! Who may be at the other end: both verifiers, as rustls calls them in a handshake.
+//! Both verifiers of a peer, as rustls calls them in a handshake.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use crate::revocation::Revocations;
 /// A chain of ours has a leaf and a CA.
 const MAX_INTERMEDIATES: usize = 3;
 
-/// Why a certificate that is signed by our CA is refused all the same.
+/// The reason for which a certificate that is signed by our CA is refused all the same.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
     #[error("not the certificate of a fleet member")]
@@ -40,7 +40,7 @@ impl From<Refused> for Error {
     }
 }
 
-/// What both ends check after the signature chain holds.
+/// The checks of both ends after the signature chain holds.
 #[derive(Debug, Clone)]
 struct Members {
     fleet: FleetId,
@@ -90,11 +90,11 @@ impl FleetClients {
     }
 }
 
-/// What an expired certificate says, if one of `roots` signed it, it was good on its last day, and it was not
+/// Returns the content of an expired certificate, if one of `roots` signed it, it was good on its last day, and it was not
 /// revoked. Renewal needs this for operators: the coordinator keeps no record of their keys.
 ///
 /// # Errors
-/// Why it would not have been accepted even then.
+/// The reason for which it would not have been accepted even then.
 pub fn verify_expired(
     fleet: &FleetId,
     roots: &[CertificateDer<'static>],
@@ -110,8 +110,8 @@ pub fn verify_expired(
     Ok(peer)
 }
 
-/// What a certificate that a coordinator has just handed out says, if a CA that is pinned signed it for a member of
-/// `fleet`. It counts from its own beginning: the clock of who asked may be behind.
+/// Returns the content of a certificate that a coordinator has just handed out, if a pinned CA signed it for a member of
+/// `fleet`. It counts from its own beginning: the asker's clock may be behind.
 ///
 /// # Errors
 /// No certificate behind the leaf is pinned, or the leaf is not signed by one that is, or not one of a member.

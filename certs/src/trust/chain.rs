@@ -14,7 +14,7 @@ pub struct TrustStore {
     envelope: Vec<u8>,
 }
 
-/// What giving a version to a [`TrustStore`] did.
+/// The result of giving a version to a [`TrustStore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {
     /// It is the one in force.

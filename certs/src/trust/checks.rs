@@ -1,4 +1,4 @@
-//! What a trust document must not contradict, beyond its signatures.
+//! Contradictions of a trust document, beyond its signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ const MAX_KEYS: usize = 64;
 const MAX_CAS: usize = 8;
 const MAX_COORDINATORS: usize = 32;
 
-/// How a trust document contradicts itself.
+/// A contradiction of a trust document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTrust {
     /// Versions start with 1.
@@ -25,9 +25,9 @@ pub enum InvalidTrust {
     Threshold {
         /// Which role.
         role: String,
-        /// How many must sign.
+        /// The number of keys that must sign.
         threshold: u32,
-        /// How many could.
+        /// The number of keys that could.
         keys: usize,
     },
     /// A key listed twice in one role.
@@ -56,9 +56,9 @@ pub enum InvalidTrust {
     Count {
         /// Of what.
         what: &'static str,
-        /// How many.
+        /// The number.
         count: usize,
-        /// How many may be.
+        /// The limit.
         limit: usize,
     },
     /// A coordinator address or DNS name that is not one.

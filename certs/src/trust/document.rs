@@ -8,7 +8,7 @@ use windlass_core::{Counter, Digest, EnvironmentId, FleetId, ServiceId, ServiceN
 
 use crate::keys::{KeyId, PublicKey};
 
-/// Who may do what in a fleet, at one version.
+/// The keys of a fleet and their rights, at one version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustDocument {
@@ -22,21 +22,21 @@ pub struct TrustDocument {
     pub created_at: Timestamp,
     /// From then on no *new* release is taken under it.
     pub expires_at: Timestamp,
-    /// Who signs the next version.
+    /// The keys that sign the next version.
     pub root: RoleKeys,
-    /// Who signs everything else.
+    /// The keys that sign everything else.
     pub roles: Roles,
     /// DNS names that routes of an environment may use: exact, `*.example.com`, or `*`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hosts: BTreeMap<EnvironmentId, Vec<String>>,
     /// SHA-256 of the DER of each CA certificate that counts; two while one is being replaced.
     pub ca: Vec<Digest>,
-    /// Where coordinators answer, `host:port`.
+    /// Addresses of coordinators, `host:port`.
     pub coordinators: Vec<String>,
     /// The lowest release of a service that may run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub floors: BTreeMap<ServiceId, Counter>,
-    /// What no longer counts.
+    /// Revoked keys and releases.
     #[serde(default, skip_serializing_if = "Revoked::is_empty")]
     pub revoked: Revoked,
 }
@@ -45,9 +45,9 @@ pub struct TrustDocument {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleKeys {
-    /// Who may sign.
+    /// The keys that may sign.
     pub keys: Vec<PublicKey>,
-    /// How many of them must.
+    /// The number of them that must.
     pub threshold: u32,
 }
 
@@ -66,7 +66,7 @@ pub struct Roles {
     pub revoke: Option<RoleKeys>,
 }
 
-/// Who may sign releases of an environment.
+/// The keys that may sign releases of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRole {
@@ -75,11 +75,11 @@ pub struct ReleaseRole {
     /// Of which services only; all if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<BTreeSet<ServiceName>>,
-    /// Who may sign.
+    /// The keys that may sign.
     pub keys: Vec<PublicKey>,
-    /// How many of them must: 2 means a second person approves.
+    /// The number of them that must: 2 means a second person approves.
     pub threshold: u32,
-    /// Who could once: releases already accepted stay valid, new ones are not taken.
+    /// Keys of before: releases already accepted stay valid, new ones are not taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<PublicKey>,
 }
@@ -94,7 +94,7 @@ pub enum EnvironmentScope {
     Only(EnvironmentId),
 }
 
-/// What no longer counts. Blocks starts, never stops what runs.
+/// Revoked keys and releases. Blocks starts, never stops an instance that runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revoked {

@@ -157,7 +157,7 @@ fn a_chain_is_walked_and_bounded() {
     assert_eq!(old.code(), "stale", "a chain that ends before ours is a rollback");
     let gap = store.clone().walk([chain[1].as_slice(), chain[3].as_slice()]).unwrap_err();
     assert_eq!(gap.code(), "gap");
-    // What is old is passed over at the beginning of a chain, and nowhere else.
+    // An old version is passed over at the beginning of a chain, and nowhere else.
     let mut mixed = store.clone();
     let turned = mixed.walk([1, 0, 2].map(|at: usize| chain[at].as_slice())).unwrap_err();
     assert_eq!((turned.code(), mixed.version()), ("stale", 2));

@@ -53,7 +53,7 @@ pub(crate) struct Fleet {
     pub(crate) revocations: Revocations,
     pub(crate) address: SocketAddr,
     pub(crate) stats: Arc<HandshakeStats>,
-    /// What handlers saw, one per RPC.
+    /// The connections that handlers saw, one per RPC.
     pub(crate) seen: mpsc::UnboundedReceiver<ConnectInfo>,
     _tasks: JoinSet<()>,
 }

@@ -28,11 +28,11 @@ pub struct Segment {
     pub segment: u64,
     /// The entry that begins it.
     pub start: u64,
-    /// How many entries after that place are known to have been lost with the store: a checkpoint covers them.
+    /// The number of entries after that place that were lost with the store: a checkpoint covers them.
     pub lost: u64,
 }
 
-/// How an entry that begins `segment` names it.
+/// The name of `segment` in the entry that begins it.
 pub fn subject(segment: u64) -> String {
     format!("{SUBJECT}{segment}")
 }
@@ -43,7 +43,7 @@ pub fn subject(segment: u64) -> String {
 pub struct Loss {
     /// The segment of the lost entries.
     pub segment: u64,
-    /// How many entries the log had then.
+    /// The number of entries that the log had then.
     pub size: u64,
     /// Hash of the last of them: the name of the loss.
     pub head: Digest,
@@ -65,7 +65,7 @@ impl Loss {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segments(Vec<(Segment, Digest)>);
 
-/// What a checkpoint has to say about a log.
+/// The claim of a checkpoint about a log.
 pub(super) enum Claim {
     /// The log had this many entries, and the last of them had the checkpoint's hash.
     Covers,

@@ -8,20 +8,20 @@ use super::segment::{Claim, Loss, Segments};
 use super::{Checkpoint, Entry, Findings, Head, Verdict};
 use crate::digest::Digest;
 
-/// What somebody says of the log: it had so many entries, and the last of them had this hash.
+/// A claim about the log: it had so many entries, and the last of them had this hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Anchor {
-    /// How many entries.
+    /// The number of entries.
     pub size: u64,
     /// Hash of the last.
     pub head: Digest,
     /// The segment that it is in.
     pub segment: u64,
-    /// Who says so.
+    /// The witness.
     pub by: By,
 }
 
-/// Who says so.
+/// A witness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// The audit key: entries below it are anchored.

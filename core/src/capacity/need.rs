@@ -9,7 +9,7 @@ use crate::units::Size;
 
 use super::GpuTaken;
 
-/// What instances take of a host.
+/// The resources of a host that instances take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Need {
     /// Memory in bytes.
@@ -19,7 +19,7 @@ pub struct Need {
 }
 
 impl GpuTaken {
-    /// What one instance takes of a device: bytes of its memory, or all of it.
+    /// The part of a device that one instance takes: bytes of its memory, or all of it.
     pub fn of(share: Option<u64>) -> Self {
         share.map_or(Self::Exclusively, Self::Memory)
     }
@@ -43,7 +43,7 @@ impl GpuTaken {
 }
 
 impl Need {
-    /// What one instance of a release takes, with these devices: no more of them than it asks for.
+    /// The need of one instance of a release, with these devices: no more of them than it asks for.
     pub fn of_release(spec: &Spec, gpus: &[String]) -> Self {
         let wish = spec.resources.gpus;
         let share = GpuTaken::of(wish.and_then(|wish| wish.memory).map(Size::bytes));
@@ -52,8 +52,8 @@ impl Need {
         Self { memory: spec.resources.memory.bytes(), gpus: gpus.collect() }
     }
 
-    /// What the instances of one slot take: those that run together, or the largest of those that stand by, as only one of
-    /// these will run in their stead. `true` is one that runs.
+    /// The need of the instances of one slot: those that run together, or the largest of those that stand by, as only one of these
+    /// will run in their stead. `true` is one that runs.
     pub fn of_slot(instances: impl Iterator<Item = (Self, bool)>) -> Self {
         let (mut running, mut standby) = (Self::default(), Self::default());
         for (need, runs) in instances {
@@ -85,7 +85,7 @@ impl Need {
     }
 }
 
-/// Why a device cannot be given.
+/// The reason for which a device cannot be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceFull {
     /// Somebody has it alone, or shares it where it is wanted alone.

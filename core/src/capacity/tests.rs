@@ -76,7 +76,7 @@ fn a_fixed_port_is_one_slots() {
     assert_eq!(taken.fit(&member().facts, &fixed.spec), Err(NoRoom::Port(8080)));
 }
 
-/// What a slot takes while one of its instances replaces the other: `(order, phase of the new, of the old)`.
+/// The need of a slot while one of its instances replaces the other: `(order, phase of the new, of the old)`.
 #[test]
 fn a_slot_takes_both_only_while_both_run() {
     let (new, old) = (with(json!({ "memory": "300MiB" })), with(json!({ "memory": "200MiB" })));

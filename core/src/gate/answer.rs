@@ -17,7 +17,7 @@ pub struct Answer {
     pub sent: String,
     /// When it was sent.
     pub at: Timestamp,
-    /// How long the answer took, in milliseconds.
+    /// The time that the answer took, in milliseconds.
     pub took_ms: u64,
     /// The answer, or the fault.
     pub said: Said,
@@ -29,7 +29,7 @@ pub struct Answer {
     pub cut: bool,
 }
 
-/// What a provider said.
+/// The word of a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Said {
@@ -41,13 +41,13 @@ pub enum Said {
     Fault {
         /// Why.
         kind: AnswerFault,
-        /// Why exactly.
+        /// The details.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         detail: String,
     },
 }
 
-/// Why an answer does not count. Each is a provider error, and none is ever a fail.
+/// The reason for which an answer does not count. Each is a provider error, and none is ever a fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerFault {

@@ -17,7 +17,7 @@ const EXTENDS: u32 = 3;
 const ERRORS: u32 = 4;
 /// Provider errors for so long page a person.
 const ERRORS_PAGE: Duration = Duration::from_secs(600);
-/// How much later than its timeout an answer is still waited for: it stands in a queue.
+/// The time after its timeout for which an answer is still waited for: it stands in a queue.
 const QUEUE: Duration = Duration::from_secs(15);
 
 /// The gates of the step that a rollout is at.
@@ -87,7 +87,7 @@ pub struct Newest {
     pub why: String,
 }
 
-/// How a gate stands in its step. In the order of precedence, the strongest last.
+/// The state of a gate in its step. In the order of precedence, the strongest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateState {
     /// As many windows as it wants have passed, and the newest did.
@@ -102,7 +102,7 @@ pub enum GateState {
     Failed,
 }
 
-/// How a gate ends a step.
+/// The end that a gate brings to a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GateEnd {
@@ -215,7 +215,7 @@ impl GateCourse {
         self.newest = Some(Newest { step: asked.step, from: asked.from, until: asked.until, verdict, why });
     }
 
-    /// How the gate stands.
+    /// The state of the gate.
     pub fn standing(&self, gate: &Gate) -> GateState {
         let failed = self.recent.iter().filter(|failed| **failed).count();
         if self.stopped || self.fails >= gate.fails || failed > gate.fails as usize {

@@ -66,7 +66,7 @@ pub struct Asked {
     pub looks: u32,
 }
 
-/// What is known about a window.
+/// The known facts about a window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Facts {

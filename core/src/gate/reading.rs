@@ -8,7 +8,7 @@ use super::{AnswerFault, Number, Said};
 use crate::time::Timestamp;
 use crate::units::Span;
 
-/// How far the clock of a provider may be ahead.
+/// The time that the clock of a provider may be ahead.
 const AHEAD: Duration = Duration::from_secs(60);
 
 /// The value of an instant query's answer, which came at `now`.

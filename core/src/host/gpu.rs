@@ -49,7 +49,7 @@ pub struct GpuLost {
     pub name: String,
     /// Since when, by the host's clock.
     pub since: Timestamp,
-    /// How that shows, in words.
+    /// The symptom, in words.
     pub why: String,
 }
 
@@ -79,7 +79,7 @@ impl GpuDriver {
     }
 }
 
-/// How containers get GPUs on a host.
+/// The way in which containers get GPUs on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GpuAccess {
@@ -98,7 +98,7 @@ pub enum GpuAccess {
 }
 
 impl GpuAccess {
-    /// Why containers get no GPUs, if that is known.
+    /// The reason for which containers get no GPUs, if that is known.
     pub fn refusal(&self) -> Option<&str> {
         match self {
             Self::No(why) => Some(why),
@@ -112,7 +112,7 @@ impl GpuAccess {
     }
 }
 
-/// How a GPU does. What it cannot tell is zero.
+/// Measurements of a GPU. A value that it cannot tell is zero.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GpuStats {
     /// UUID.
@@ -157,7 +157,7 @@ pub struct GpuStats {
     /// A row of its memory is bad, and there is none to stand in for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remap_failed: bool,
-    /// What slows it down: `thermal`, `power`.
+    /// The reasons that slow it down: `thermal`, `power`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub throttled: Vec<String>,
     /// Processes that hold memory of it; at most 64.

@@ -1,4 +1,4 @@
-//! How a host and the containers on it do, as the agent measures it every few seconds. Lossy: the newest counts.
+//! Measurements of a host and of the containers on it, by the agent every few seconds. Lossy: the newest counts.
 //!
 //! Shares and rates are over the time since the measurement before; counters go up from the start of the host or of the
 //! container, so that whoever loses a measurement loses nothing of the sum.
@@ -22,7 +22,7 @@ const INSTANCES: usize = 2048;
 /// Bytes of a name in here.
 const NAME: usize = 256;
 
-/// How a host does, now.
+/// Measurements of a host, now.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostStats {
     /// When it was measured, by the host's clock.
@@ -58,10 +58,10 @@ pub struct HostStats {
     pub network_rx: f64,
     /// Bytes sent per second over all interfaces but loopback.
     pub network_tx: f64,
-    /// What only counts upwards.
+    /// The counters that only rise.
     #[serde(default)]
     pub counters: HostCounters,
-    /// How much work waits for a resource; `None` where the kernel does not tell.
+    /// The pressure on resources; `None` where the kernel does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pressure: Option<Pressure>,
     /// GPUs.
@@ -71,12 +71,12 @@ pub struct HostStats {
     /// Containers of ours that were left out, so that the report is not too large.
     #[serde(default)]
     pub left_out: u32,
-    /// What could not be measured: of that, nothing stands here, or what was known last.
+    /// Parts that could not be measured: for those, nothing or the last known value stands here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
 }
 
-/// What the processors did, in percent of all their time. The rest was idle.
+/// The time of the processors by mode, in percent of all their time. The rest was idle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CpuModes {
     /// Programs, those with a nice value too.
@@ -89,7 +89,7 @@ pub struct CpuModes {
     pub steal: f64,
 }
 
-/// What of a host only counts upwards.
+/// The counters of a host that only rise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct HostCounters {
@@ -107,14 +107,14 @@ pub struct HostCounters {
     pub oom_kills: u64,
 }
 
-/// How full a file system is.
+/// The fill of a file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DiskStats {
-    /// Where it is mounted.
+    /// Its mount point.
     pub mount: String,
     /// In use, in bytes.
     pub used: u64,
-    /// What can be used in all, in bytes.
+    /// Bytes that can be used in all.
     pub total: u64,
     /// Inodes in use.
     pub inodes_used: u64,
@@ -122,7 +122,7 @@ pub struct DiskStats {
     pub inodes_total: u64,
 }
 
-/// How much work waits for a resource (PSI).
+/// The pressure on a resource (PSI).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Pressure {
@@ -144,7 +144,7 @@ pub struct Stall {
     pub full: f64,
 }
 
-/// How a container of ours does.
+/// Measurements of a container of ours.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct InstanceStats {
     /// The instance.
@@ -160,7 +160,7 @@ pub struct InstanceStats {
     pub memory_limit: u64,
     /// Processes.
     pub pids: u64,
-    /// How many it may have; 0 without a limit.
+    /// The limit of processes; 0 without one.
     #[serde(default)]
     pub pids_limit: u64,
     /// Memory of its GPUs that it uses, in bytes.
@@ -169,10 +169,10 @@ pub struct InstanceStats {
     /// Memory of them that it may use: what it declared, or all of theirs; 0 without any, or if that is not known.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub gpu_memory_limit: u64,
-    /// What its probe said last; none without a probe, or before the first answer.
+    /// The last answer of its probe; none without a probe, or before the first answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeStats>,
-    /// What only counts upwards.
+    /// The counters that only rise.
     #[serde(default)]
     pub counters: InstanceCounters,
 }
@@ -190,7 +190,7 @@ pub struct ProbeStats {
     pub failures: u64,
 }
 
-/// What of a container only counts upwards.
+/// The counters of a container that only rise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct InstanceCounters {
@@ -210,7 +210,7 @@ pub struct InstanceCounters {
     pub block_written_bytes: u64,
 }
 
-/// What an instance uses, as a decision sees it.
+/// The use of an instance, as a decision sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usage {
     /// Share of one core in use, 0 to 100 per core.
@@ -261,7 +261,7 @@ impl HostStats {
         self.told_at.is_some_and(|at| now.since(at) <= FRESH)
     }
 
-    /// What one instance uses; `None` before the coordinator was told.
+    /// The use of one instance; `None` before the coordinator was told.
     pub fn usage(&self, instance: &str) -> Option<Usage> {
         let at = self.told_at?;
         let found = self.instances.iter().find(|of| of.instance == instance)?;

@@ -27,7 +27,7 @@ pub(super) fn step(planner: &mut Planner<'_>, good: ReleaseRef, release: &Releas
     let total = u32::try_from(planner.members().len()).unwrap_or(u32::MAX);
     let limits = Limits::of(&release.spec.strategy, true, total, 0);
     let mut budget = drain::budget(planner, limits.unavailable);
-    // What serves nothing is begun first, since it takes nothing away.
+    // A slot where nothing serves is begun first, since that takes nothing away.
     behind.sort_by_cached_key(|slot| (planner.facts(slot).serving() != Certainty::No, slot.index));
     for slot in behind {
         let at = &planner.slots[&slot];

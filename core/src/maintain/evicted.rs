@@ -28,7 +28,7 @@ pub(crate) fn evicted(planner: &mut Planner<'_>) {
     }
 }
 
-/// How many slots the new release lacks: they went with their hosts, and no place was found yet.
+/// The number of slots that the new release lacks: they went with their hosts, and no place was found yet.
 pub(crate) fn missing(planner: &Planner<'_>, to: &Digest, release: &Release) -> u32 {
     let Some(wanted) = planner.service.replicas_for(release) else { return 0 };
     let have = planner.slots.values().filter(|slot| &slot.release() == to && !slot.is_leaving()).count();

@@ -37,7 +37,7 @@ pub(super) fn end(planner: &mut Planner<'_>) {
     }
 }
 
-/// How many instances the service is to have.
+/// The desired number of instances.
 fn wanted(planner: &Planner<'_>) -> usize {
     let release = planner.service.current.and_then(|current| planner.release(&current.digest));
     let wanted = release.and_then(|release| planner.service.replicas_for(release)).unwrap_or_default();

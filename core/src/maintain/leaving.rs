@@ -21,7 +21,7 @@ pub(super) fn leaves(planner: &mut Planner<'_>, slot: &SlotId, release: &Release
     if member.liveness != Liveness::Lost {
         return false;
     }
-    // What was before this coordinator is not known.
+    // The time before this coordinator is not known.
     let due = member.last_seen.unwrap_or(planner.snapshot.fleet.since()) + after.duration();
     if planner.now() < due {
         planner.wake(due);

@@ -16,7 +16,7 @@ pub(super) fn step(planner: &mut Planner<'_>) {
             planner.service.leaving.insert(host);
         }
     }
-    // What hosts said before they heard of it, says nothing.
+    // Reports from before the hosts heard of it say nothing.
     if !planner.touched.is_empty() {
         return;
     }

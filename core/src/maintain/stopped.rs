@@ -24,7 +24,7 @@ pub(super) fn step(planner: &mut Planner<'_>) {
             planner.apply(&slot, &Transition::Stand { good: good.map(|good| good.digest) });
         }
     }
-    // What a rollout that was ended for it had made beyond the count.
+    // The slots beyond the count that a rollout had made which was ended for it.
     if let (Some(good), Some(Scale::Replicas { .. })) = (good, release.map(|release| &release.spec.scale)) {
         let surplus = planner.staying().len().saturating_sub(planner.service.replicas as usize);
         drop_surplus(planner, &good.digest, surplus);

@@ -5,7 +5,7 @@ use crate::rollout::planner::Planner;
 
 use super::leaving::replaced;
 
-/// What is too many goes: first what does not serve, then what is not at the good release, then the newest.
+/// Removes the surplus: first slots where nothing serves, then those not at the good release, then the newest.
 pub(super) fn drop_surplus(planner: &mut Planner<'_>, good: &Digest, surplus: usize) {
     let replaced = replaced(planner);
     let single = planner.slots.values().filter(|slot| slot.stands_in_for().is_none() && !slot.is_leaving());

@@ -11,21 +11,21 @@ pub const BATCH: Amount = Amount::Percent(25);
 pub const MAX_SURGE: Amount = Amount::Percent(25);
 /// Fewer than the replica count meanwhile, rounded down: none.
 pub const MAX_UNAVAILABLE: Amount = Amount::Count(0);
-/// How long an instance must be healthy to count.
+/// Time for which an instance must be healthy to count.
 pub const MIN_READY: Span = Span::from_secs(10);
-/// How long a new set of instances is watched after each step of its traffic.
+/// Time for which a new set of instances is watched after each step of its traffic.
 pub const WATCH: Span = Span::from_secs(60);
 /// The fewest new instances of a canary.
 pub const MIN_INSTANCES: u32 = 1;
 /// Shares of a canary of which no step is named, in thousandths.
 pub const CANARY_STEPS: [u16; 6] = [10, 50, 100, 250, 500, 1000];
-/// How long a step of a canary lasts that no gate judges and nobody approves: five windows of a gate.
+/// Time of a canary's step that no gate judges and nobody approves: five windows of a gate.
 pub const CANARY_HOLD: Span = Span::from_secs(5 * 60);
-/// How long the old set of instances runs on after it.
+/// Time for which the old set of instances runs on after it.
 pub const KEEP_OLD: Span = Span::from_secs(600);
-/// How long the whole service is watched after the last step.
+/// Time for which the whole service is watched after the last step.
 pub const SOAK: Span = Span::from_secs(30);
-/// How long a rollout may go without progress.
+/// Time that a rollout may go without progress.
 pub const PROGRESS_DEADLINE: Span = Span::from_secs(10 * 60);
 /// Time between SIGTERM and SIGKILL.
 pub const STOP_TIMEOUT: Span = Span::from_secs(10);
@@ -46,19 +46,19 @@ pub const FILE_MODE: u32 = 0o644;
 
 /// The method of a request.
 pub const METHOD: &str = "GET";
-/// How often a warm-up request is sent.
+/// Number of times that a warm-up request is sent.
 pub const WARM_UP_TIMES: u32 = 1;
-/// How long all sendings of a warm-up request may take together.
+/// Time for all sendings of a warm-up request together.
 pub const WARM_UP_TIMEOUT: Span = Span::from_secs(30);
-/// How long an answer to a smoke test may take.
+/// Time for an answer to a smoke test.
 pub const SMOKE_TIMEOUT: Span = Span::from_secs(5);
-/// How often a smoke test is tried.
+/// Number of tries of a smoke test.
 pub const SMOKE_TRIES: u32 = 3;
 /// The pause before a smoke test is tried again.
 pub const SMOKE_EVERY: Span = Span::from_secs(2);
-/// How long a check of a host may take.
+/// Time for a check of a host.
 pub const CHECK_TIMEOUT: Span = Span::from_secs(5);
-/// How long a hook may take.
+/// Time for a hook.
 pub const HOOK_TIMEOUT: Span = Span::from_secs(5 * 60);
 
 /// Length of a gate's window.
@@ -71,7 +71,7 @@ pub const GATE_FAILS: u32 = 2;
 pub const GATE_ERROR_REQUESTS: u32 = 300;
 /// Requests in a window below which a latency tells nothing.
 pub const GATE_LATENCY_REQUESTS: u32 = 100;
-/// How long the answer of a provider may take.
+/// Time for the answer of a provider.
 pub const GATE_TIMEOUT: Span = Span::from_secs(10);
 
 /// The numbers of a probe.
@@ -79,7 +79,7 @@ pub const GATE_TIMEOUT: Span = Span::from_secs(10);
 pub struct ProbeDefaults {
     /// Time between two questions.
     pub every: Span,
-    /// How long an answer may take.
+    /// Time for an answer.
     pub timeout: Span,
     /// Failures in a row that mean no.
     pub failures: u32,

@@ -35,7 +35,7 @@ impl ImageReference {
         Image { reference, repository, digest, platform: platform.into(), size }
     }
 
-    /// What to ask the registry for: the digest, else the tag, else `latest`.
+    /// The version to ask the registry for: the digest, else the tag, else `latest`.
     pub fn version(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),

@@ -22,7 +22,7 @@ pub(super) use asks::{checks, probe, smoke, warm_up};
 pub(super) use canary::{is_judged, rules};
 pub(super) use gates::gates;
 
-/// What runs, with the pinned image and the content of the files.
+/// The specification, with the pinned image and the content of the files.
 pub(super) fn lower(
     manifest: &Manifest,
     main_port: Option<&str>,
@@ -190,7 +190,7 @@ fn security(manifest: &Manifest) -> release::Security {
     }
 }
 
-/// How one release replaces another.
+/// The strategy of a manifest.
 pub(super) fn strategy(manifest: &Manifest) -> release::Strategy {
     if let Some(recreate) = &manifest.strategy.recreate {
         return release::Strategy::Recreate { min_ready: recreate.min_ready };

@@ -66,14 +66,14 @@ pub(super) struct Manifest {
     /// Working folder, absolute; by default the image's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) workdir: Option<String>,
-    /// How many instances: a number, or a range in which the service may be scaled.
+    /// The number of instances, or a range in which the service may be scaled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = defaults::REPLICAS))]
     pub(super) replicas: Option<Replicas>,
     /// One instance on every host that the placement allows, instead of `replicas`.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) per_host: bool,
-    /// Where instances may run.
+    /// The hosts on which instances may run.
     #[serde(default)]
     pub(super) placement: Placement,
     /// Ports by name. The first one is the one probes mean when they name none.
@@ -135,11 +135,11 @@ pub(super) struct Manifest {
     /// Names under which clients reach it through the ingress: one, or a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) route: Option<Routes>,
-    /// How long requests that are under way may go on when their instance is to stop.
+    /// Time for requests that are under way when their instance is to stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span", extend("default" = "10m"))]
     pub(super) drain_timeout: Option<Span>,
-    /// How long a request may wait while a step of a rollout leaves no instance; by default it does not.
+    /// Time that a request may wait while a step of a rollout leaves no instance; by default it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span")]
     pub(super) hold: Option<Span>,
@@ -147,28 +147,28 @@ pub(super) struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span")]
     pub(super) slow_start: Option<Span>,
-    /// How one release replaces another; `rolling` if nothing is said.
+    /// The way in which one release replaces another; `rolling` if nothing is said.
     #[serde(default)]
     pub(super) strategy: Strategy,
-    /// How long the whole service is watched after the last step.
+    /// Time for which the whole service is watched after the last step.
     #[serde(default = "defaults::soak")]
     #[schemars(schema_with = "scalar::span")]
     pub(super) soak: Span,
-    /// How long a rollout may go without progress.
+    /// Time that a rollout may go without progress.
     #[serde(default = "defaults::progress_deadline")]
     #[schemars(schema_with = "scalar::span")]
     pub(super) progress_deadline: Span,
-    /// How long a container may take to stop after SIGTERM before it is killed.
+    /// Time for a container to stop after SIGTERM before it is killed.
     #[serde(default = "defaults::stop_timeout")]
     #[schemars(schema_with = "scalar::span")]
     pub(super) stop_timeout: Span,
-    /// What happens to the rest of the fleet when an instance failed.
+    /// The fate of the rest of the fleet when an instance failed.
     #[serde(default)]
     pub(super) on_failure: OnFailure,
-    /// What brings the last good release back while a new one is on trial, and for some time after.
+    /// Triggers that bring the last good release back while a new one is on trial, and for some time after.
     #[serde(default)]
     pub(super) rollback_on: RollbackOn,
-    /// What happens when a host is lost.
+    /// The fate of slots when a host is lost.
     #[serde(default)]
     pub(super) on_lost: OnLost,
     /// Never two instances at once, even through a partition: the old one always stops first. A lost host's instance

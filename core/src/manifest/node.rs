@@ -12,7 +12,7 @@ pub(super) struct Node {
     pub(super) kind: Kind,
 }
 
-/// What a node holds. Plain scalars keep their spelling: `1.10` as an environment variable is not
+/// The content of a node. Plain scalars keep their spelling: `1.10` as an environment variable is not
 /// `1.1`, and `0644` as a mode is not 644.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
@@ -33,7 +33,7 @@ pub(super) struct Entry {
 }
 
 impl Kind {
-    /// What it is, in words.
+    /// The kind of the node, in words.
     pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Null => "nothing",

@@ -55,7 +55,7 @@ fn options() -> serde_saphyr::Options {
     }
 }
 
-/// What the YAML library has to say, in our words where its own speak to programmers, and without
+/// Explains an error of the YAML library, in our words where its own speak to programmers, and without
 /// the position, which we print ourselves.
 fn explain(error: &serde_saphyr::Error) -> (String, Option<String>) {
     let error = error.without_snippet();

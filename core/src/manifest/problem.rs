@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-/// Where a value came from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
@@ -47,9 +47,9 @@ pub struct Problem {
     pub at: Origin,
     /// The key, like `strategy.rolling.batch`; empty where the whole document is meant.
     pub path: String,
-    /// What is wrong, and what was expected.
+    /// The mistake, and the expected value.
     pub reason: String,
-    /// What to do.
+    /// The next step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

@@ -24,7 +24,7 @@ pub struct Leaf {
     pub path: String,
     /// Its value.
     pub value: Value,
-    /// Where it came from.
+    /// Its origin.
     pub origin: Origin,
 }
 
@@ -143,7 +143,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// What YAML lets stand in quotes as it is. The rest is escaped, as are line separators and the byte
+/// Whether YAML lets a character stand in quotes as it is. The rest is escaped, as are line separators and the byte
 /// order mark, which readers treat differently.
 fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')

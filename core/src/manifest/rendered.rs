@@ -31,7 +31,7 @@ pub struct Rendered {
     pub environment: EnvironmentId,
     /// The image it asks for.
     pub image: ImageReference,
-    /// What is allowed and surprising.
+    /// Allowed and surprising values.
     pub warnings: Vec<Problem>,
     manifest: Manifest,
     main_port: Option<String>,

@@ -9,6 +9,7 @@ mod guide;
 mod hints;
 mod layers;
 mod props;
+mod reference;
 mod schema;
 mod spec;
 mod traffic;
@@ -31,7 +32,7 @@ fn load_one(text: &str) -> Rendered {
     all.remove(0)
 }
 
-/// What is signed for a manifest that is right and reads no files.
+/// The signed specification of a manifest that is right and reads no files.
 fn spec_of(text: &str) -> Spec {
     load_one(text).into_spec(image(), |path| Err(format!("no file `{path}`"))).unwrap()
 }

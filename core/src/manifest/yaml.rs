@@ -41,7 +41,7 @@ impl Bounds {
     #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is no bound")]
     pub fn passed(&self, error: &Error) -> Option<String> {
         match error {
-            // Where anchors are written out, the error is told of their uses.
+            // For anchors that are written out, the error names their uses.
             Error::AliasError { error, .. } | Error::WithSnippet { error, .. } => self.passed(error),
             Error::Budget { breach, .. } => Some(self.words(breach)),
             _ => None,

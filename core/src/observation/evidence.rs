@@ -9,7 +9,7 @@ use crate::units::Span;
 
 use super::vitals::{NotReady, TEXT, cut};
 
-/// Why an instance failed, with what a person needs to see.
+/// The reason for which an instance failed, with the evidence for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Evidence {
     /// The instance, if one was made.
@@ -20,13 +20,13 @@ pub struct Evidence {
     pub counter: Counter,
     /// Which clock ran.
     pub clock: Clock,
-    /// What happened.
+    /// The event.
     pub reason: FailureReason,
     /// Exit code of the process, if it ended.
     pub exit_code: Option<i64>,
     /// Whether the kernel killed the process for memory.
     pub oom_killed: bool,
-    /// How often it had been started again.
+    /// The number of restarts before.
     pub restarts: u32,
     /// The last lines it wrote, the oldest first; at most 20, each at most 500 bytes.
     pub log: Vec<String>,
@@ -34,7 +34,7 @@ pub struct Evidence {
     pub probes: Vec<ProbeResult>,
     /// When it was judged, by the host's clock.
     pub at: Timestamp,
-    /// Why it was not ready, if it ran and was not.
+    /// The reason for which it was not ready, if it ran and was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<NotReady>,
     /// Whose fault it was.
@@ -49,7 +49,7 @@ pub enum Fault {
     /// The release's, as far as is known.
     #[default]
     Release,
-    /// That of a device that it was given: a GPU that is lost or does not answer.
+    /// The fault of a device that it was given: a GPU that is lost or does not answer.
     Device,
     /// The engine's or the host's.
     Host,
@@ -69,7 +69,7 @@ impl Fault {
 const LINES: usize = 20;
 
 impl Evidence {
-    /// What happened, with the last answer where that says more.
+    /// The event, with the last answer where that says more.
     pub fn words(&self) -> String {
         let words = self.reason_words();
         match self.fault {
@@ -138,23 +138,23 @@ impl Clock {
     }
 }
 
-/// What happened to an instance that failed.
+/// The event of an instance that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureReason {
     /// The image could not be pulled.
     PullFailed {
-        /// What the engine or registry said.
+        /// The message of engine or registry.
         message: String,
     },
     /// No byte of the image came for this long.
     PullStalled {
-        /// How long.
+        /// The time.
         after: Span,
     },
     /// The container could not be made or started.
     StartFailed {
-        /// What the engine said.
+        /// The engine's message.
         message: String,
     },
     /// A port of the host is taken by somebody else.
@@ -178,7 +178,7 @@ pub enum FailureReason {
     LivenessFailed,
     /// It was healthy once, and then not ready for too long.
     UnreadyTooLong {
-        /// How long.
+        /// The time.
         after: Span,
     },
     /// A smoke test was not answered as it should have been.
@@ -208,11 +208,11 @@ impl std::fmt::Display for FailureReason {
 /// A smoke test that was not answered as it should have been.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SmokeFailure {
-    /// What was asked: `GET /health`.
+    /// The question: `GET /health`.
     pub asked: String,
-    /// What was wanted: `/database = "connected"`, `status 200`.
+    /// The wanted answer: `/database = "connected"`, `status 200`.
     pub wanted: String,
-    /// What came in its place: `"down"`, `HTTP 503`, `connection refused`.
+    /// The answer in its place: `"down"`, `HTTP 503`, `connection refused`.
     pub got: String,
     /// Status of the last answer, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -220,9 +220,9 @@ pub struct SmokeFailure {
     /// The first characters of its body.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub body: String,
-    /// How long the last answer took.
+    /// The time of the last answer.
     pub took: Span,
-    /// How often it was asked.
+    /// The number of tries.
     pub tries: u32,
 }
 
@@ -258,6 +258,6 @@ pub struct ProbeResult {
     pub probe: String,
     /// Whether the answer was good.
     pub ok: bool,
-    /// What came back: `HTTP 503`, `connection refused`, `exit 1`, `timed out after 3s`.
+    /// The answer: `HTTP 503`, `connection refused`, `exit 1`, `timed out after 3s`.
     pub detail: String,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Refusal {
     /// The class; stable, for scripts and counters.
     pub code: RefusalCode,
-    /// What exactly, for people.
+    /// The details, for people.
     pub detail: String,
 }
 

@@ -17,18 +17,18 @@ pub const TASK_LOG: usize = 16 * 1024;
 /// Bytes of the output of all hooks in one observation.
 pub const TASK_LOGS: usize = 256 * 1024;
 
-/// What was seen of a hook that the plan in force names.
+/// The observation of a hook that the plan in force names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskObservation {
     /// Which.
     pub task: Task,
     /// The slot that has it in the plan.
     pub slot: SlotId,
-    /// How far it is.
+    /// Its state.
     pub state: TaskState,
 }
 
-/// How far a hook is.
+/// The state of a hook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
@@ -46,16 +46,16 @@ pub enum TaskState {
 /// The end of a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TaskEnd {
-    /// How it ended.
+    /// Its outcome.
     pub outcome: TaskOutcome,
-    /// How long its process ran.
+    /// The time that its process ran.
     pub took: Span,
     /// The last lines that it wrote, the oldest first; at most 16 KiB.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
 }
 
-/// How a hook ended.
+/// The outcome of a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskOutcome {
@@ -75,7 +75,7 @@ pub enum TaskOutcome {
     },
     /// Its container could not be made or started.
     NotStarted {
-        /// What the engine said.
+        /// The engine's message.
         message: String,
     },
     /// The host did not let it run.
@@ -86,7 +86,7 @@ pub enum TaskOutcome {
     Stopped,
     /// Nothing was heard of its host for too long. Only coordinators say so.
     Lost {
-        /// How long it was waited for.
+        /// The time that it was waited for.
         after: Span,
     },
 }
@@ -153,7 +153,7 @@ impl TaskEnd {
         Self { outcome, took: Span::ZERO, log: Vec::new() }
     }
 
-    /// What happened, with the last line that it wrote where that says more.
+    /// The event, with the last line that it wrote where that says more.
     pub fn words(&self) -> String {
         let last = self.log.iter().rev().find(|line| !line.trim().is_empty());
         match last.filter(|_| !self.outcome.is_success()) {

@@ -1,4 +1,4 @@
-//! How an instance does, and what hinders a slot: what a person who asks why it does not run needs first.
+//! Vitals of an instance, and the trouble of a slot: the first things that a person needs who asks why it does not run.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,13 @@ use crate::time::Timestamp;
 /// Bytes of each text in here; longer ones are cut where they are made and where they are read.
 pub const TEXT: usize = 512;
 
-/// How an instance does, beside its state.
+/// Vitals of an instance, beside its state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vitals {
     /// When the engine started its present run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// How it ended last.
+    /// Its last end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
     /// It has never been healthy for min ready.
@@ -23,10 +23,10 @@ pub struct Vitals {
     /// Since when it ends again and again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_loop: Option<Timestamp>,
-    /// Why it is not ready, while it runs and is not.
+    /// The reason for which it is not ready, while it runs and is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<NotReady>,
-    /// What is still to be asked of it before its rollout may succeed.
+    /// The question that it has to answer before its rollout may succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
     /// Errors of its GPUs; none if it has no GPU, or if nobody can tell.
@@ -81,7 +81,7 @@ impl std::fmt::Display for LastExit {
     }
 }
 
-/// Who says that an instance is not ready.
+/// The source that says that an instance is not ready.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -97,12 +97,12 @@ pub enum Cause {
     Other,
 }
 
-/// Why an instance that runs is not ready.
+/// The reason for which an instance that runs is not ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct NotReady {
-    /// Who says so.
+    /// The source of it.
     pub cause: Cause,
-    /// What was asked: `readiness GET /health/ready`, `image HEALTHCHECK`.
+    /// The question: `readiness GET /health/ready`, `image HEALTHCHECK`.
     pub asked: String,
     /// The last answer that was not good: `HTTP 404`, `connection refused`.
     pub answer: String,
@@ -140,14 +140,14 @@ impl std::fmt::Display for NotReady {
     }
 }
 
-/// What hinders a slot: something failed, and is tried again.
+/// The trouble of a slot: something failed, and is tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotTrouble {
     /// Its kind.
     pub code: TroubleCode,
-    /// What engine, registry or kernel said.
+    /// The message of engine, registry or kernel.
     pub message: String,
-    /// How often in a row.
+    /// The number of failures in a row.
     pub tries: u32,
     /// When it failed first.
     pub since: Timestamp,

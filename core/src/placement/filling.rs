@@ -18,7 +18,7 @@ pub struct Filling<'a> {
     /// A volume that keeps a second slot of the service away from a host.
     volume: Option<&'a str>,
     queue: BinaryHeap<Reverse<Rank>>,
-    /// What is taken of hosts where it is not what the fleet says: slots of this service, old and new.
+    /// The resources taken of hosts where they differ from the fleet's word: slots of this service, old and new.
     taken: BTreeMap<usize, Taken>,
     own: BTreeMap<usize, u32>,
     full: BTreeMap<HostId, Unfit>,

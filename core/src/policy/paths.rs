@@ -57,7 +57,7 @@ pub fn check_mount(allowed: &[String], path: &str, own: &[String]) -> Result<(),
     }
 }
 
-/// What a rule allows, in words: at most five of it.
+/// The allowed values of a rule, in words: at most five of them.
 pub(super) fn listed<T: std::fmt::Display>(allowed: impl ExactSizeIterator<Item = T>) -> String {
     const SHOWN: usize = 5;
     let more = allowed.len().saturating_sub(SHOWN);

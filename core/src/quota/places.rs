@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Who has a place. Each key has at most its share, all together at most `most`.
+/// The holders of places. Each key has at most its share, all together at most `most`.
 #[derive(Debug, Clone)]
 pub struct Places<K> {
     most: usize,
@@ -15,7 +15,7 @@ pub struct Places<K> {
     fullest: BTreeSet<(usize, Reverse<u64>, K)>,
 }
 
-/// What one key holds: those that have shown nothing yet go before those that have.
+/// The places of one key: those that have shown nothing yet go before those that have.
 #[derive(Debug, Clone, Default)]
 struct Held {
     silent: BTreeSet<u64>,

@@ -187,7 +187,7 @@ pub(super) fn check(turn: &mut Turn<'_>, slot: &SlotId, release: &VerifiedReleas
     }
 }
 
-/// How checks hold a start up.
+/// The way in which checks hold a start up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Held {
     /// They are being made.

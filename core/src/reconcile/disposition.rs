@@ -7,7 +7,7 @@ use super::input::{Container, VerifiedRelease};
 use super::memory::SlotMemory;
 use super::ports;
 
-/// What is to become of a container.
+/// The fate of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Disposition {
     /// It runs.
@@ -20,7 +20,7 @@ pub(super) enum Disposition {
     Keep,
 }
 
-/// What a decision knows about a slot while it chooses dispositions.
+/// The facts about a slot while a decision chooses dispositions.
 pub(super) struct SlotContext<'a> {
     pub(super) want: &'a PlanSlot,
     pub(super) seen: &'a [&'a Container],
@@ -62,7 +62,7 @@ impl<'a> SlotContext<'a> {
     }
 
     /// The instance that is wanted: of the release, and none from before the last restart that was asked for.
-    /// Where nothing is to run, any of the release is.
+    /// The container of the target release; any of it where nothing is to run.
     pub(super) fn target(&self) -> Option<&'a Container> {
         self.of_planned(|seen| !self.is_older(seen))
     }
@@ -114,7 +114,7 @@ impl<'a> SlotContext<'a> {
         self.want.fallback.filter(|fallback| !self.want.good && *fallback != self.want.release)
     }
 
-    /// What serves until the new instance does, and its phase: the previous release, or the fallback in its
+    /// The release that serves until the new instance does, and its phase: the previous one, or the fallback in its
     /// stead. A plan may name a previous release before it is known that it failed here.
     pub(super) fn predecessor(&self) -> Option<(Digest, Phase)> {
         if self.want.phase == Phase::Absent {
@@ -190,7 +190,7 @@ impl<'a> SlotContext<'a> {
         self.blocked || ((replaced_by_new || replaced_by_old) && !self.stops_first() && !self.tight)
     }
 
-    /// What a restart replaces. It needs no standby: the new one is of the same release.
+    /// The disposition of an instance that a restart replaces. It needs no standby: the new one is of the same release.
     fn of_outdated(&self, seen: &Container) -> Disposition {
         if self.available {
             Disposition::Remove
@@ -204,7 +204,7 @@ impl<'a> SlotContext<'a> {
     fn of_target(&self) -> Disposition {
         match self.want.phase {
             Phase::Running | Phase::Draining => Disposition::Run,
-            // What was to run until it is begun has failed here, and nothing runs in its stead.
+            // The instance that was to run until the new one begins has failed here, and nothing runs in its stead.
             Phase::Pulled if self.barred && self.predecessor().is_none() => Disposition::Keep,
             Phase::Standby => Disposition::Standby,
             Phase::Pulled | Phase::Absent => Disposition::Remove,

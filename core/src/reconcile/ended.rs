@@ -4,7 +4,7 @@ use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::units::Span;
 
-/// What came of a step that ended. Steps that only change a container are not listed: the container is.
+/// The outcome of a step that ended. Steps that only change a container are not listed: the container is.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// An image is here.
@@ -54,14 +54,14 @@ pub enum Outcome {
     Task {
         /// Rollout and name of the hook.
         key: String,
-        /// What came of the step.
+        /// The outcome of the step.
         outcome: Box<Outcome>,
     },
     /// Another step failed: stop, remove, restart policy. It is tried again later.
     StepFailed {
         /// The slot.
         slot: SlotId,
-        /// What the engine said.
+        /// The engine's message.
         message: String,
     },
 }
@@ -77,28 +77,28 @@ impl Outcome {
     }
 }
 
-/// Why an image could not be pulled.
+/// The reason for which an image could not be pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PullFailure {
-    /// What the engine or the registry said.
+    /// The message of the engine or the registry.
     Failed(String),
     /// The registry could not answer just now. It is asked again before the pull counts as failed.
     Transient {
-        /// What the engine or the registry said.
+        /// The message of the engine or the registry.
         message: String,
         /// When the registry wants to be asked again, if it says so.
         retry_after: Option<Span>,
     },
     /// No byte came for so long.
     Stalled(Span),
-    /// What came is not what the release names.
+    /// Another image came than the release names.
     WrongImage(String),
 }
 
-/// Why a container could not be created or started: which of these it is says whose fault it was.
+/// The reason for which a container could not be created or started: it tells whose fault it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartFailure {
-    /// What the engine said.
+    /// The engine's message.
     Failed(String),
     /// A port of the host is taken.
     PortTaken(u16),

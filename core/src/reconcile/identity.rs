@@ -14,7 +14,7 @@ use super::input::{Container, Desired, Likeness, Observed};
 use super::memory::{self, InstanceMemory, Memory};
 use super::tasks;
 
-/// What a container is to us.
+/// The owner of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ownership {
     /// The journal has its id.

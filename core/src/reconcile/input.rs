@@ -28,13 +28,13 @@ pub struct Capacity {
     pub disk_free: u64,
     /// GPUs that can be given away, by UUID, as they are now.
     pub gpus: BTreeMap<String, Gpu>,
-    /// How its engine gives them to containers.
+    /// The engine's way to give them to containers.
     pub gpu_access: GpuAccess,
-    /// Why nobody knows how its GPUs are, if nobody does.
+    /// The reason for which nobody knows the state of its GPUs, if nobody does.
     pub gpus_silent: Option<String>,
 }
 
-/// What is wanted of a host: an accepted plan and everything it names.
+/// The desired state of a host: an accepted plan and everything it names.
 #[derive(Debug, Clone)]
 pub struct Desired {
     /// The host itself.
@@ -44,13 +44,13 @@ pub struct Desired {
     /// Releases that this host has verified and may run *now* (steps 1 to 11), by the digest of their
     /// payload: targets, previous ones and fallbacks. What is not in here is never started.
     pub releases: BTreeMap<Digest, Arc<VerifiedRelease>>,
-    /// Why the newest plan that was offered is not `plan`, if it is not; only passed on to the observation.
+    /// The reason for which the newest offered plan is not `plan`, if it is not; only passed on to the observation.
     pub plan_refusal: Option<Refusal>,
     /// Slots whose release must not be started, with the reason (steps 10 and 11).
     pub refusals: BTreeMap<SlotId, Refusal>,
 }
 
-/// Who and where this host is, and what it allows.
+/// This host: its identity, its place and its policy.
 #[derive(Debug, Clone)]
 pub struct LocalHost {
     /// The fleet.
@@ -70,7 +70,7 @@ pub struct VerifiedRelease {
     pub digest: Digest,
     /// Digest of its content, see [`Release::content_digest`].
     pub content: Digest,
-    /// What it says.
+    /// The release.
     pub release: Release,
 }
 
@@ -81,7 +81,7 @@ impl VerifiedRelease {
     }
 }
 
-/// What was seen of a host.
+/// The observed state of a host.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     /// Every container that carries the labels of this fleet and host, whoever made it.
@@ -96,7 +96,7 @@ pub struct Observed {
     pub busy: BTreeSet<SlotId>,
     /// Hooks with a step under way, by rollout and name.
     pub busy_tasks: BTreeSet<String>,
-    /// What came of steps that ended since the last decision; each exactly once.
+    /// The outcomes of steps that ended since the last decision; each exactly once.
     pub outcomes: Vec<Outcome>,
     /// Results of the checks that come before a start, by release.
     pub checks: BTreeMap<Digest, Checked>,
@@ -104,7 +104,7 @@ pub struct Observed {
     pub networks: BTreeMap<EnvironmentId, Ipv4Net>,
     /// Networks of the host and of its engine that others have. Only looked at where something calls services by name.
     pub subnets: BTreeSet<Ipv4Net>,
-    /// What the host has.
+    /// The resources of the host.
     pub capacity: Capacity,
     /// When the coordinator was last heard of, or the agent began; `None` if neither is known, which isolates nothing.
     pub coordinator_last_seen: Option<Timestamp>,
@@ -181,17 +181,17 @@ pub struct Container {
     pub gpus: Vec<GpuClaim>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// What its process does.
+    /// The state of its process.
     pub state: ContainerState,
     /// Whether the engine starts it again.
     pub policy: RestartPolicy,
-    /// How often the engine has started it again since it was started by us.
+    /// The number of times that the engine has started it again since it was started by us.
     pub restarts: u32,
     /// Exit code of the run before this one, and whether the kernel killed it for memory.
     pub last_exit: Option<(i64, bool)>,
-    /// What its probes say; `None` before the first answer and without probes.
+    /// The word of its probes; `None` before the first answer and without probes.
     pub health: Option<Health>,
-    /// What it has been asked beside its probes.
+    /// The answers to the questions beside its probes.
     pub answers: Answers,
     /// The plan under which it was made; `None` if that is not known.
     pub plan: Option<PlanNumber>,
@@ -255,13 +255,13 @@ pub struct GpuClaim {
 }
 
 impl GpuClaim {
-    /// What is taken of the device.
+    /// The part of the device that is taken.
     pub fn taken(&self) -> GpuTaken {
         GpuTaken::of(self.memory)
     }
 }
 
-/// What a container's process does.
+/// The state of a container's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerState {
     /// It has never run.
@@ -300,7 +300,7 @@ pub enum RestartPolicy {
     UnlessStopped,
 }
 
-/// What the probes of an instance say about its present run.
+/// The word of an instance's probes about its present run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
     /// Whether it is ready.
@@ -318,7 +318,7 @@ pub struct Health {
     pub decided: bool,
     /// The last answers, the oldest first; at most 10.
     pub history: Vec<ProbeResult>,
-    /// Why it is not ready or not alive, if it is not and that is known.
+    /// The reason for which it is not ready or not alive, if it is not and that is known.
     pub why: Option<NotReady>,
 }
 

@@ -14,7 +14,7 @@ use super::memory::{FailedSlot, InstanceMemory, Memory, Quarantined};
 /// The health deadline of a release without a startup probe.
 const HEALTH_DEADLINE: Span = Span::from_secs(150);
 
-/// How long a process that runs may take until it is ready. Without a startup probe it is judged here before its rollout
+/// The longest time until a running process is ready. Without a startup probe it is judged here before its rollout
 /// gives up: who gives up there has no log.
 pub(crate) fn health_deadline(spec: &Spec) -> Span {
     spec.health.startup.as_ref().map_or_else(
@@ -32,7 +32,7 @@ pub(super) fn before_deadline(spec: &Spec) -> Span {
     Span::from_millis(millis / 10 * 9)
 }
 
-/// How an instance does at one moment.
+/// The health of an instance at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InstanceHealth {
     /// Its process runs.
@@ -45,7 +45,7 @@ pub(super) struct InstanceHealth {
     pub(super) proven: bool,
     /// Since when it is ready, or is not.
     pub(super) since: Timestamp,
-    /// How often it was started again in all.
+    /// The number of its restarts in all.
     pub(super) restarts: u32,
     /// It would be ready, and is being warmed up.
     pub(super) warming: bool,
@@ -53,7 +53,7 @@ pub(super) struct InstanceHealth {
     pub(super) available_at: Option<Timestamp>,
 }
 
-/// How often an instance was started again in all.
+/// The number of restarts of an instance in all.
 fn restarts(seen: &Container, known: Option<&InstanceMemory>) -> u32 {
     known.map_or(0, |known| known.restarts).saturating_add(seen.restarts)
 }
@@ -134,7 +134,7 @@ impl InstanceHealth {
     }
 }
 
-/// What follows for an instance that is meant to run.
+/// The verdict on an instance that is meant to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Nothing, until the time given.
@@ -154,7 +154,7 @@ pub(super) enum Verdict {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
     pub(super) now: Timestamp,
-    /// What ended before was ended by a reboot or by the engine.
+    /// An end before this time is that of a reboot or of the engine.
     pub(super) interrupted_before: Timestamp,
     /// Nobody asked before.
     pub(super) watching_since: Timestamp,

@@ -110,7 +110,7 @@ pub struct InstanceMemory {
     /// It cannot be started any more (a port of it is taken): to be replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub discard: bool,
-    /// How it ended last, unasked.
+    /// Its last end that nobody asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
     /// All its restarts, as they were counted last.

@@ -35,6 +35,6 @@ pub enum Question {
 pub struct WantedChecks {
     /// The release.
     pub release: Arc<VerifiedRelease>,
-    /// What failed under another plan is asked again, once.
+    /// The plan under which it was asked: a question that failed under another plan is asked again, once.
     pub plan: PlanNumber,
 }

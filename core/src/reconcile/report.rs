@@ -38,7 +38,7 @@ pub(super) fn slot(
     }
 }
 
-/// What hinders a slot: a step that the engine refused, else a pull of an image that it needs.
+/// The trouble of a slot: a step that the engine refused, else a pull of an image that it needs.
 fn trouble(turn: &Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>) -> Option<SlotTrouble> {
     let volatile = &turn.memory.volatile;
     let mut trouble = match volatile.steps.get(slot) {

@@ -11,19 +11,19 @@ use super::input::Container;
 /// Share of the disk that stays free, in percent: below, nothing new is started.
 const DISK_RESERVE: u64 = 5;
 
-/// What a container takes.
+/// The need of a container.
 pub(super) fn need(container: &Container) -> Need {
     let gpus = container.gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.taken()));
     Need { memory: container.memory, gpus: gpus.collect() }
 }
 
-/// What the containers of a slot take. The one that is kept for inspection takes nothing.
+/// The need of the containers of a slot. The one that is kept for inspection takes nothing.
 pub(super) fn of_slot(containers: &[&Container], kept: Option<&String>) -> Need {
     let counted = containers.iter().filter(|seen| seen.state.is_up() || Some(&seen.instance) != kept);
     Need::of_slot(counted.map(|seen| (need(seen), seen.state.is_up())))
 }
 
-/// What is missing.
+/// The missing resource.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Shortage {
     /// Memory.
@@ -65,9 +65,9 @@ pub enum Shortage {
     /// Fewer devices were given than the release asks for.
     #[error("gpu: the release asks for {asked}, the plan gives {given}")]
     TooFewGpus {
-        /// How many.
+        /// The number that is asked for.
         asked: u32,
-        /// How many.
+        /// The number that is given.
         given: usize,
     },
     /// Devices whose memory nobody can measure, or that others hold.

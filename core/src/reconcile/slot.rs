@@ -232,7 +232,7 @@ fn stop_one(dispositions: &[(&Container, Disposition)], needs_a_side: bool) -> O
     up.map(|(seen, _)| Step::Stop(target(seen)))
 }
 
-/// What has proven itself survives its agent.
+/// The step that has the engine keep a proven instance, which then survives its agent.
 fn keep_one(turn: &Turn<'_>, dispositions: &[(&Container, Disposition)]) -> Option<Step> {
     dispositions.iter().find_map(|(seen, disposition)| {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec)?;

@@ -17,7 +17,7 @@ use super::input::{GpuClaim, PlanNumber, VerifiedRelease};
 use super::memory::Memory;
 use super::questions::{Ask, WantedChecks};
 
-/// What to do next, what to remember before doing it, and what to report.
+/// The next steps, the memory to store before them, and the report.
 #[derive(Debug, Clone)]
 pub struct Decision {
     /// Independent of each other: at most one per slot and per image.
@@ -26,11 +26,11 @@ pub struct Decision {
     pub memory: Memory,
     /// When to decide again if nothing happens before.
     pub wake_at: Option<Timestamp>,
-    /// What to report, ordered by slot.
+    /// The report, ordered by slot.
     pub slots: Vec<SlotObservation>,
-    /// What to report of hooks.
+    /// The report of hooks.
     pub tasks: Vec<TaskObservation>,
-    /// What a person has to know.
+    /// The conditions, for people.
     pub conditions: Vec<Condition>,
     /// Requests to be sent to instances now. One that was begun goes on as long as it is listed.
     pub asks: Vec<Ask>,
@@ -138,7 +138,7 @@ pub struct Launch {
     pub slot: SlotId,
     /// Its name in the fleet.
     pub instance: String,
-    /// What runs.
+    /// The release that runs.
     pub release: Arc<VerifiedRelease>,
     /// Which restart it comes from.
     pub generation: u64,
@@ -177,8 +177,8 @@ pub struct LaunchHook {
 /// A port of a container to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaunchPort {
-    /// Where the process listens.
+    /// The port on which the process listens.
     pub container: u16,
-    /// Where it is published.
+    /// The port at which it is published.
     pub host: u16,
 }

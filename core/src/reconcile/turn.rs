@@ -27,9 +27,9 @@ pub(super) struct Turn<'a> {
     pub(super) by_slot: BTreeMap<&'a SlotId, Vec<&'a Container>>,
     /// The slots of the plan in force.
     pub(super) wanted: BTreeMap<&'a SlotId, &'a PlanSlot>,
-    /// What each slot takes of the host, launches of this turn included.
+    /// The need of each slot, launches of this turn included.
     pub(super) claims: BTreeMap<SlotId, Need>,
-    /// What hooks take of the host, those begun in this turn included.
+    /// The need of hooks, those begun in this turn included.
     pub(super) task_claims: Vec<Need>,
     pub(super) pulls: BTreeMap<Digest, Image>,
     pub(super) steps: Vec<Step>,

@@ -1,4 +1,4 @@
-//! How a host's plan and the store differ, in words.
+//! Differences between a host's plan and the store, in words.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,9 +16,9 @@ use crate::slot::Slot;
 pub struct Difference {
     /// Which slot.
     pub slot: SlotId,
-    /// What the host holds there.
+    /// The host's side.
     pub host: Option<Side>,
-    /// What the store knows of it.
+    /// The store's side.
     pub store: Option<Side>,
 }
 
@@ -29,7 +29,7 @@ pub struct Side {
     pub release: Option<Counter>,
     /// Digest of its payload.
     pub digest: Digest,
-    /// What its instance is to be.
+    /// The desired phase of its instance.
     pub phase: Phase,
     /// Whether the release's rollout succeeded.
     pub good: bool,
@@ -62,7 +62,7 @@ impl fmt::Display for Side {
     }
 }
 
-/// How a host's plan differs from the slots that are stored for it.
+/// The differences between a host's plan and the slots that are stored for it.
 pub fn differences<'a>(
     stored: impl Iterator<Item = (&'a SlotId, &'a Slot)>,
     releases: &Releases,

@@ -5,7 +5,7 @@ use crate::rollout::{Kind, Log, Progress, Reason, Rollout, State};
 use crate::service::{ReleaseRef, Service};
 use crate::time::Timestamp;
 
-/// How a service stands, by the newest plans.
+/// The state of a service, by the newest plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
     /// It is at this release.

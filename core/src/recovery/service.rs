@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 use super::rollouts::Course;
 use super::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored, exclusive, rollouts};
 
-/// What a host's plan says of one slot.
+/// The word of a host's plan about one slot.
 pub(super) struct Word<'a> {
     pub(super) host: &'a HostId,
     pub(super) issued_at: Timestamp,
@@ -108,7 +108,7 @@ fn taken_over(old: &Slots, shown: &Shown<'_>, words: &[Word<'_>], now: Timestamp
     slots
 }
 
-/// Where the fleet has gone on, what the store knows of other hosts is a word as well.
+/// The store's knowledge of other hosts, which is a word as well where the fleet has gone on.
 fn stored_words<'a>(old: &'a Slots, shown: &'a Shown<'_>) -> impl Iterator<Item = Word<'a>> {
     let others = if shown.others == Others::GoneOn { Some(old.values()) } else { None };
     others.into_iter().flatten().filter_map(|slot| {
@@ -117,7 +117,8 @@ fn stored_words<'a>(old: &'a Slots, shown: &'a Shown<'_>) -> impl Iterator<Item 
     })
 }
 
-/// What plans call good was good, and a fallback is nothing else. The newest word comes last.
+/// Remembers the good releases: a release that plans call good was good, and a fallback is nothing else. The newest word comes
+/// last.
 fn remember_good(service: &mut Service, shown: &Shown<'_>, words: &[Word<'_>]) {
     for Word { part, .. } in words {
         let good = Some(part.release).filter(|_| part.good);
@@ -174,7 +175,7 @@ fn retire(slot: &mut Slot, now: Timestamp) {
     }
 }
 
-/// How many instances there are to be, by those that count, and the next index.
+/// The desired number of instances, by those that count, and the next index.
 fn count<'a>(
     service: &mut Service,
     shown: &Shown<'_>,

@@ -11,7 +11,7 @@ use crate::rollout::tests::fixture::{at, reference, release};
 use crate::rollout::{Kind, Reason, State, Target, start};
 use crate::service::{Mode, ReleaseRef};
 
-/// What is stored, and what a host says.
+/// The stored state, and the word of a host.
 #[derive(Default)]
 struct World {
     services: BTreeMap<ServiceId, Service>,
@@ -251,7 +251,7 @@ fn late_host_catches_up_with_the_fleet() {
     assert_eq!(want.previous.as_ref().map(|previous| previous.release), Some(r(3).digest));
     assert_eq!(world.service().replicas, 3);
 
-    // Where the old one had stopped first, nothing may serve yet, and that counts (seed 1882762945499069).
+    // After a stop-first step nothing may serve yet, and that counts (seed 1882762945499069).
     let stopped = PlanSlot { order: Order::StopFirst, ..running(2, 3) };
     let mut world = World::an_hour_ago().shows(2, 100, vec![stopped]);
     gone_on(&mut world);
@@ -493,7 +493,7 @@ proptest! {
         let mut world = world.after(others);
         prop_assert!(world.service().last_counter >= counter && world.service().next_index >= index);
         for (slot, shown) in before {
-            // Where both run, the old one is the one that surely serves.
+            // Of two that run, the old one is the one that surely serves.
             let old = shown.previous.as_ref().map(|previous| previous.release);
             let serves = old.or((shown.phase == Phase::Running).then_some(shown.release));
             let now = world.slots[&web()][&slot].plan();

@@ -29,9 +29,9 @@ pub struct Answer {
 /// A difference between an answer and the one that was wanted, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What was wanted: `/database = "connected"`.
+    /// The wanted answer: `/database = "connected"`.
     pub wanted: String,
-    /// What came in its place: `"down"`.
+    /// The answer in its place: `"down"`.
     pub got: String,
 }
 

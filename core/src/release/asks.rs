@@ -24,9 +24,9 @@ pub(crate) const MAX_POINTERS: usize = 32;
 pub(crate) const MAX_WANTED: usize = 1024;
 /// Bytes of an answer that are read.
 pub const MAX_ANSWER: usize = 256 * 1024;
-/// How often a warm-up request is sent.
+/// Number of times that a warm-up request is sent.
 pub(crate) const MAX_TIMES: u32 = 10_000;
-/// How often a smoke test is tried.
+/// Number of tries of a smoke test.
 pub(crate) const MAX_TRIES: u32 = 100;
 /// The longest time that one answer, one warm-up request or one check may take.
 pub(crate) const MAX_TIMEOUT: Span = Span::from_secs(5 * 60);
@@ -70,11 +70,11 @@ impl std::fmt::Display for Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WarmUp {
-    /// What is sent.
+    /// The request.
     pub request: Request,
-    /// How often, one after the other.
+    /// The number of times, one after the other.
     pub times: u32,
-    /// How long all of them may take together; then it is over, however many were answered.
+    /// Time for all of them together; then it is over, however many were answered.
     pub timeout: Span,
 }
 
@@ -86,9 +86,9 @@ pub struct Smoke {
     pub request: Request,
     /// The answer that is wanted.
     pub expect: Expect,
-    /// How long an answer may take.
+    /// Time for an answer.
     pub timeout: Span,
-    /// How often it is tried in all.
+    /// Number of tries in all.
     pub tries: u32,
     /// The pause between an answer that is not the wanted one and the next try.
     pub every: Span,
@@ -98,7 +98,7 @@ pub struct Smoke {
 }
 
 impl Smoke {
-    /// How long it takes at most from its beginning to its verdict.
+    /// The longest time from its beginning to its verdict.
     pub fn longest(&self) -> Span {
         let millis = |span: Span| u64::try_from(span.duration().as_millis()).unwrap_or(u64::MAX);
         let (tries, pauses) = (u64::from(self.tries), u64::from(self.tries.saturating_sub(1)));
@@ -132,15 +132,15 @@ pub struct Expect {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostCheck {
-    /// What people call it, like `database`.
+    /// Its name for people, like `database`.
     pub name: String,
     /// The question.
     pub ask: HostAsk,
-    /// How long it may take.
+    /// Time for the check.
     pub timeout: Span,
 }
 
-/// What a host asks.
+/// The question of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum HostAsk {
@@ -205,7 +205,7 @@ pub struct UrlRequest {
     /// The body.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub body: String,
-    /// How the certificate of an `https://` URL is verified; for its host, by the CAs of the host that asks, if absent.
+    /// TLS of an `https://` URL; verified for its host, by the CAs of the host that asks, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// The answer that is wanted.

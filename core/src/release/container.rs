@@ -56,7 +56,7 @@ pub struct ContainerOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ulimit {
-    /// What a process gets.
+    /// The limit that a process gets.
     pub soft: i64,
     /// Up to where it may raise that.
     pub hard: i64,

@@ -97,7 +97,7 @@ pub enum GateAsk {
         url: String,
         /// The query. `{{release}}`, `{{service}}`, `{{environment}}` and `{{window}}` stand for those of the rollout.
         query: String,
-        /// How long the answer may take.
+        /// Time for the answer.
         timeout: Span,
         /// The number is at least this.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,12 +108,12 @@ pub enum GateAsk {
     },
     /// A `GET` that answers with JSON that has a number, or a verdict.
     Http {
-        /// What is asked, with the same placeholders as a query.
+        /// The URL, with the same placeholders as a query.
         url: String,
         /// The number's place in the answer, a JSON pointer. Absent: the answer is `{"verdict": "pass"}` or `{"verdict": "fail"}`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pointer: Option<String>,
-        /// How long the answer may take.
+        /// Time for the answer.
         timeout: Span,
         /// The number is at least this.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,7 +156,7 @@ impl GateAsk {
         matches!(self, Self::Crashes { .. } | Self::GpuErrors { .. })
     }
 
-    /// How long a provider may take to answer; `None` if it asks none.
+    /// Time for the answer of a provider; `None` if it asks none.
     pub const fn timeout(&self) -> Option<Span> {
         match self {
             Self::Prometheus { timeout, .. } | Self::Http { timeout, .. } => Some(*timeout),

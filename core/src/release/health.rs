@@ -19,12 +19,12 @@ pub struct Health {
     /// Whether the instance is alive. A failure restarts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Probe>,
-    /// What becomes of the image's HEALTHCHECK; without a word it counts as a readiness probe, if there is no other.
+    /// The fate of the image's HEALTHCHECK; without a word it counts as a readiness probe, if there is no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageHealth>,
 }
 
-/// What becomes of the HEALTHCHECK that an image brings.
+/// The fate of the HEALTHCHECK that an image brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageHealth {
@@ -40,7 +40,7 @@ pub struct Probe {
     pub check: Check,
     /// Time between the beginnings of two questions.
     pub every: Span,
-    /// How long an answer may take.
+    /// Time for an answer.
     pub timeout: Span,
     /// So many failures in a row mean no.
     pub failures: u32,
@@ -48,7 +48,7 @@ pub struct Probe {
     pub successes: u32,
 }
 
-/// What a probe asks.
+/// The question of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Check {

@@ -40,7 +40,7 @@ pub struct Hook {
     /// GPUs that it gets, each whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u32>,
-    /// How long it may take.
+    /// Time for the hook.
     pub timeout: Span,
     /// The hosts that it runs on.
     #[serde(default, skip_serializing_if = "HookHosts::is_lowest")]

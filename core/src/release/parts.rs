@@ -32,7 +32,7 @@ impl Image {
     }
 }
 
-/// How many instances.
+/// The number of instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Scale {
@@ -48,7 +48,7 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// How many instances that are where `count` are asked for; `None` if each host has one.
+    /// The number of instances where `count` are asked for; `None` if each host has one.
     pub fn clamp(&self, count: u32) -> Option<u32> {
         match *self {
             Self::Replicas { min, max } => Some(count.clamp(min, max)),
@@ -57,7 +57,7 @@ impl Scale {
     }
 }
 
-/// Where instances may run.
+/// The hosts on which instances may run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Placement {
@@ -67,7 +67,7 @@ pub struct Placement {
     /// Only these hosts, if any are named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostId>,
-    /// How instances are spread.
+    /// The spread of instances.
     pub spread: Spread,
 }
 
@@ -79,7 +79,7 @@ impl Placement {
     }
 }
 
-/// How instances are spread.
+/// The spread of instances.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Spread {
@@ -94,7 +94,7 @@ pub enum Spread {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
-    /// Where the process listens (TCP).
+    /// The port on which the process listens (TCP).
     pub container: u16,
     /// A fixed port of the host; the agent draws one if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,7 @@ pub struct Resources {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Gpus {
-    /// How many devices.
+    /// The number of devices.
     pub count: u32,
     /// Memory taken on each; the device is exclusive if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

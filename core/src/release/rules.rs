@@ -1,4 +1,4 @@
-//! How a release replaces another, and what happens when that or its host fails.
+//! Strategies, and the fate of slots when a release or its host fails.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,40 +12,40 @@ pub(crate) const MAX_WATCH: Span = Span::from_secs(24 * 60 * 60);
 /// Longest time that an old release is kept warm.
 pub(crate) const MAX_KEEP_OLD: Span = Span::from_secs(30 * 24 * 60 * 60);
 
-/// How one release replaces another.
+/// The way in which one release replaces another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Strategy {
     /// Batches.
     Rolling {
-        /// How many are replaced at once.
+        /// Instances that are replaced at once.
         batch: Amount,
-        /// How many more than the replica count may run meanwhile.
+        /// Instances beyond the replica count that may run meanwhile.
         max_surge: Amount,
-        /// How many fewer than the replica count may serve meanwhile.
+        /// Instances below the replica count that may be missing meanwhile.
         max_unavailable: Amount,
         /// Which of the two instances of a slot goes first.
         order: OrderRule,
-        /// How long an instance must be healthy to count.
+        /// Time for which an instance must be healthy to count.
         min_ready: Span,
     },
     /// Stop all, start all.
     Recreate {
-        /// How long an instance must be healthy to count.
+        /// Time for which an instance must be healthy to count.
         min_ready: Span,
     },
     /// A second set at full strength, and a switch of the traffic, in one step or in several.
     BlueGreen {
         /// Shares of the traffic that the new set gets, one step after the other. They rise; the last one is all of it.
         steps: Vec<Weight>,
-        /// How long the new set is watched after each step.
+        /// Time for which the new set is watched after each step.
         watch: Span,
-        /// How long the old set runs on, without traffic, after the rollout succeeded.
+        /// Time for which the old set runs on, without traffic, after the rollout succeeded.
         keep_old: Span,
         /// Whether a person lets the first step begin.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         approve: bool,
-        /// How long an instance must be healthy to count.
+        /// Time for which an instance must be healthy to count.
         min_ready: Span,
     },
     /// A few instances first, and more traffic for them in steps that gates and people let pass.
@@ -54,19 +54,19 @@ pub enum Strategy {
         steps: Vec<CanaryStep>,
         /// The fewest new instances in a step.
         min_instances: u32,
-        /// How long the old instances run on, without traffic, after the rollout succeeded.
+        /// Time for which the old instances run on, without traffic, after the rollout succeeded.
         keep_old: Span,
-        /// How long the new instances of a canary that failed run on, without traffic, so that people can look at them.
+        /// Time for which the new instances of a canary that failed run on, without traffic, so that people can look at them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keep_failed: Option<Span>,
-        /// How long an instance must be healthy to count.
+        /// Time for which an instance must be healthy to count.
         min_ready: Span,
     },
     /// One slot, and once it is available all the others. Shows in the tests what a new strategy takes.
     #[cfg(test)]
     #[schemars(skip)]
     OneThenAll {
-        /// How long an instance must be healthy to count.
+        /// Time for which an instance must be healthy to count.
         min_ready: Span,
     },
 }
@@ -83,7 +83,7 @@ pub struct CanaryStep {
     /// Requests that go to the new release whatever the weight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<MatchRule>,
-    /// How long it lasts at least.
+    /// The shortest time of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Span>,
     /// Names of the gates that have to pass.
@@ -108,7 +108,7 @@ impl CanaryStep {
 }
 
 impl Strategy {
-    /// How long an instance must be healthy to count.
+    /// Time for which an instance must be healthy to count.
     pub const fn min_ready(&self) -> Span {
         match self {
             Self::Rolling { min_ready, .. }
@@ -120,7 +120,7 @@ impl Strategy {
         }
     }
 
-    /// How long the whole service is watched after the last step, where the release asks for `soak`.
+    /// Time for which the whole service is watched after the last step, where the release asks for `soak`.
     pub fn soak(&self, soak: Span) -> Span {
         if let Self::BlueGreen { watch, .. } = self { soak.max(*watch) } else { soak }
     }
@@ -149,7 +149,7 @@ impl Strategy {
         self.canary().get(index).map(|of| of.gates.as_slice())
     }
 
-    /// How long step `step` lasts at least, from 1 on.
+    /// The shortest time of step `step`, from 1 on.
     pub fn hold(&self, step: u32) -> Option<Span> {
         let index = (step as usize).checked_sub(1)?;
         if let Self::BlueGreen { steps, watch, .. } = self {
@@ -164,7 +164,7 @@ impl Strategy {
         if let Self::Canary { steps, .. } = self { steps } else { &[] }
     }
 
-    /// How long the old instances run on after a deploy succeeded, if they do.
+    /// Time for which the old instances run on after a deploy succeeded, if they do.
     pub fn keeps_old(&self) -> Option<Span> {
         if let Self::BlueGreen { keep_old, .. } | Self::Canary { keep_old, .. } = self {
             Some(*keep_old).filter(|span| *span > Span::ZERO)
@@ -173,7 +173,7 @@ impl Strategy {
         }
     }
 
-    /// How long the instances of a release that failed run on, without traffic, if they do.
+    /// Time for which the instances of a release that failed run on, without traffic, if they do.
     pub const fn keeps_failed(&self) -> Option<Span> {
         if let Self::Canary { keep_failed, .. } = self { *keep_failed } else { None }
     }
@@ -197,7 +197,7 @@ pub enum OrderRule {
     StopFirst,
 }
 
-/// What happens to the rest of the fleet when an instance failed.
+/// The fate of the rest of the fleet when an instance failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
@@ -210,7 +210,7 @@ pub enum OnFailure {
     Pause,
 }
 
-/// What happens when a host is lost.
+/// The fate of slots when a host is lost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OnLost {

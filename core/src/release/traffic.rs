@@ -1,11 +1,11 @@
-//! How requests reach a service.
+//! Traffic of a service, as its release asks for it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::traffic::Protocol;
 use crate::units::Span;
 
-/// How long requests may go on, and keep their instance alive, where a release says nothing.
+/// Time for which requests may go on, and keep their instance alive, where a release says nothing.
 pub const DRAIN_TIMEOUT: Span = Span::from_secs(10 * 60);
 /// Routes of one service.
 pub(crate) const MAX_ROUTES: usize = 64;
@@ -16,17 +16,17 @@ pub(crate) const MAX_SLOW_START: Span = Span::from_secs(10 * 60);
 /// Longest time that requests keep an instance alive.
 pub(crate) const MAX_DRAIN: Span = Span::from_secs(60 * 60);
 
-/// How requests reach a service, and how they leave an instance.
+/// The way of requests to a service, and from an instance that stops.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Traffic {
     /// Names under which clients reach it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
-    /// How long requests that are under way may go on when their instance is to stop; [`DRAIN_TIMEOUT`] if absent.
+    /// Time for requests that are under way when their instance is to stop; [`DRAIN_TIMEOUT`] if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_timeout: Option<Span>,
-    /// How long a request may wait while a step of a rollout leaves no instance; it does not if absent.
+    /// Time that a request may wait while a step of a rollout leaves no instance; it does not if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Span>,
     /// Over which time an instance that became healthy takes its full share; at once if absent.
@@ -40,7 +40,7 @@ impl Traffic {
         *self == Self::default()
     }
 
-    /// How long requests that are under way may go on.
+    /// Time for requests that are under way.
     pub fn drain_timeout(&self) -> Span {
         self.drain_timeout.unwrap_or(DRAIN_TIMEOUT)
     }
@@ -84,7 +84,7 @@ pub enum PortProtocol {
 }
 
 impl PortProtocol {
-    /// How an ingress speaks to it; `None` if it does not.
+    /// The protocol of an ingress with it; `None` if it has none.
     pub const fn routed(self) -> Option<Protocol> {
         match self {
             Self::Http => Some(Protocol::Http),

@@ -24,8 +24,8 @@ pub(crate) const MAX_P95: Span = Span::from_secs(60);
 /// Most requests, answers or crashes that a trigger may ask for.
 pub(crate) const MAX_COUNT: u32 = 1_000_000;
 
-/// What makes a release go back: one instance, which its host judges while the release is not yet good, and the coordinator after that;
-/// or the whole service, in its rollout. All of it as long after the rollout as [`RollbackOn::watch`] says.
+/// Triggers of a rollback: one instance, which its host judges while the release is not yet good, and the coordinator after
+/// that; or the whole service, in its rollout. All of them count as long after the rollout as [`RollbackOn::watch`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackOn {
@@ -48,7 +48,7 @@ pub struct RollbackOn {
     /// A latency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p95: Option<Latency>,
-    /// How long the release is watched after its rollout succeeded; not if absent.
+    /// Time for which the release is watched after its rollout succeeded; not if absent.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub watch: Option<Span>,
 }

@@ -44,7 +44,7 @@ pub struct Decision {
     pub what: What,
 }
 
-/// What was decided.
+/// The kind and the details of a decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 pub enum What {
@@ -54,9 +54,9 @@ pub enum What {
         by: String,
         /// Forward or back.
         kind: Kind,
-        /// What it goes back to if it fails: the last good release.
+        /// The last good release: it goes back to that if it fails.
         from: Option<Counter>,
-        /// Where it goes.
+        /// The target.
         to: Counter,
         /// The rollout that it took over from.
         supersedes: Option<RolloutId>,
@@ -93,9 +93,9 @@ pub enum What {
         slots: Vec<Begin>,
         /// So many more.
         more: u32,
-        /// How the service stood before.
+        /// The state of the service before.
         stood: Stood,
-        /// What the strategy allows, as numbers of slots.
+        /// The limits of the strategy, as numbers of slots.
         allowed: Allowed,
     },
     /// Instances were healthy for min ready.
@@ -131,7 +131,7 @@ pub enum What {
         slots: Vec<Begin>,
         /// So many more.
         more: u32,
-        /// Where to.
+        /// The target.
         release: Counter,
     },
     /// The shares of the traffic changed.
@@ -149,7 +149,7 @@ pub enum What {
     Switched {
         /// The share of the release that the traffic moves to.
         weight: Weight,
-        /// How long that took since it was decided, in milliseconds.
+        /// The time since it was decided, in milliseconds.
         took_ms: u64,
     },
     /// A window of a gate was judged.
@@ -177,7 +177,7 @@ pub enum What {
         place: Place,
         /// How.
         outcome: TaskOutcome,
-        /// How long its process ran.
+        /// The time that its process ran.
         took: Span,
     },
     /// Slots go.
@@ -200,7 +200,7 @@ pub enum What {
     Steered {
         /// Who.
         by: String,
-        /// What they said.
+        /// The command.
         steering: RolloutCommand,
         /// The state before.
         from: State,
@@ -215,9 +215,9 @@ pub enum What {
         to: State,
         /// Why, when that needs saying.
         reason: Option<Reason>,
-        /// How it will end, if it goes back.
+        /// Its end, if it goes back.
         going_back: Option<RollbackMode>,
-        /// How far it had got.
+        /// Its progress.
         progress: Progress,
         /// The clocks of the state that it left.
         clocks: Clocks,

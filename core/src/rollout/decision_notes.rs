@@ -296,7 +296,7 @@ impl Planner<'_> {
             from: rollout.state,
             to,
             reason: rollout.reason.clone(),
-            // What was warm may have ended for it.
+            // A warm set may have ended for it.
             going_back: rollout.going_back.filter(|how| *how != RollbackMode::Untouched || !rollout.changed),
             progress: rollout.progress,
             clocks,

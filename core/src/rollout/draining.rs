@@ -26,7 +26,7 @@ impl Planner<'_> {
         }
         let target = Some(before.release).filter(|_| before.run.runs());
         let other = before.other.filter(|(_, run)| run.runs()).map(|(release, _)| release);
-        // What a restart replaces is of the same release, and its host stops it by itself.
+        // The instance that a restart replaces is of the same release, and its host stops it by itself.
         let goes_first = after.release == before.release
             && after.generation > before.generation
             && after.order == Order::StopFirst;

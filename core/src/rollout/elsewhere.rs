@@ -1,5 +1,5 @@
-//! Where the instances of a release that stands beside the old one go: into the slots in which both fit, and for the others,
-//! whose hosts hold one of the two only, into slots of their own on other hosts.
+//! The places of instances of a release that stands beside the old one: slots in which both fit, and for the others, whose hosts
+//! hold one of the two only, slots of their own on other hosts.
 
 use std::collections::BTreeMap;
 
@@ -98,7 +98,7 @@ pub(super) fn is_to_have_both(planner: &Planner<'_>, slot: &Slot) -> bool {
     runs_beside && other_runs && slot.run() == Phase::Pulled
 }
 
-/// Why these slots have no room for both instances.
+/// The reason for which these slots have no room for both instances.
 pub(super) fn words(full: &[Full]) -> String {
     let mut texts: Vec<String> = full.iter().take(NAMED).map(|full| full.why.clone()).collect();
     if full.len() > NAMED {

@@ -1,4 +1,4 @@
-//! How a rollout ends, or turns back.
+//! The end of a rollout, or its way back.
 
 mod late;
 
@@ -30,7 +30,7 @@ pub(crate) fn counted(planner: &Planner<'_>, to: &Digest) -> Vec<SlotId> {
     planner.slots.values().filter(counts).map(|slot| slot.id().clone()).collect()
 }
 
-/// What failed in one look over the slots.
+/// The failures in one look over the slots.
 #[derive(Default)]
 pub(crate) struct Faults(Vec<Failure>);
 
@@ -180,7 +180,7 @@ pub(crate) fn succeed(planner: &mut Planner<'_>) {
     let restarts = planner.rollout().is_restart();
     for slot in slots {
         if planner.slots[&slot].release() != to.digest {
-            // What is warm elsewhere is no matter of a restart.
+            // A set that is warm elsewhere is no matter of a restart.
             if !(left.contains(&slot) || restarts && planner.slots[&slot].is_kept()) {
                 retain_or_drop(planner, &slot, old);
             }

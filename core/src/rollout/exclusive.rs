@@ -16,13 +16,13 @@ use crate::slot::{Intent, Slot, Transition, Waiting};
 
 use super::planner::Planner;
 
-/// How long an agent may take to notice that its lease is over, and the engine to answer.
+/// The longest time until an agent notices that its lease is over, and the engine answers.
 const NOTICE: Duration = Duration::from_secs(30);
 /// Two clocks drift apart by at most one part in so many: 0.1 % each way, several times what a quartz and NTP do.
 const DRIFT: u32 = 500;
 
-/// How long after the coordinator last heard of a host its instance of `spec` must have stopped; never if an isolated
-/// host goes on.
+/// The time after which a host's instance of `spec` must have stopped, since the coordinator last heard of that host; never if
+/// an isolated host goes on.
 ///
 /// The agent's lease begins when it *sent* the last heartbeat that was acknowledged, and so not after the coordinator
 /// heard it. It ends `stop_isolated_after` later by the agent's clock, which may run slow against ours; then the agent

@@ -9,7 +9,7 @@ use crate::id::{Counter, HostId};
 use crate::time::{Timestamp, display_duration};
 use crate::traffic::{Fault, Window};
 
-/// What brings a release back.
+/// A trigger that brings a release back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
@@ -45,7 +45,7 @@ impl Trigger {
     }
 }
 
-/// What a trigger counted, so that it can be counted up again.
+/// The counts of a trigger, so that they can be counted up again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Figures {
     /// The release that was watched.
@@ -104,10 +104,10 @@ pub struct BlamedInstance {
     pub id: String,
     /// Its host.
     pub host: HostId,
-    /// How often it was restarted since the release succeeded.
+    /// The number of its restarts since the release succeeded.
     #[serde(default)]
     pub restarts: u32,
-    /// How it ended last, or why it is not ready, as its host says.
+    /// Its last end, or the reason for which it is not ready, as its host says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -248,7 +248,7 @@ impl Figures {
         )
     }
 
-    /// What it was made from, a line each.
+    /// The inputs of it, a line each.
     pub(crate) fn lines(&self, what: Trigger) -> Vec<String> {
         let mut lines = vec![format!("{} from {} until {}", what.as_str(), self.from, self.until)];
         lines.extend(self.gpu_faults.iter().map(ToString::to_string));

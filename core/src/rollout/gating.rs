@@ -18,10 +18,10 @@ use super::model::{Kind, Reason};
 use super::planner::Planner;
 use super::trial::{GpuErrors, gpu_errors, more, restarts};
 
-/// How often requests are looked at in the middle of a window. Ingresses report as often.
+/// Time between two looks at requests in the middle of a window. Ingresses report as often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// How the gates of a step stand.
+/// The state of a step's gates.
 pub(super) enum Gates {
     /// All of them have passed.
     Passed,

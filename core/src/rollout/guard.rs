@@ -33,7 +33,7 @@ pub(crate) fn holds_from(planner: &Planner<'_>, keep: &Digest) -> bool {
     other.is_some_and(|other| holds(planner, keep, &other))
 }
 
-/// How many slots have an instance of the release that is available.
+/// The number of slots that have an instance of the release that is available.
 pub(crate) fn available(planner: &Planner<'_>, release: &Digest) -> usize {
     let staying = planner.slots.values().filter(|slot| !slot.is_leaving());
     staying.filter(|slot| planner.facts(slot.id()).of(release) == Seen::Available).count()

@@ -22,12 +22,12 @@ use super::planner::Planner;
 
 pub use run::HookRun;
 
-/// How long beyond the time of a hook nothing may be heard of its end.
+/// The time beyond that of a hook for which nothing may be heard of its end.
 const LATE: Span = Span::from_secs(120);
 /// Bytes of the output of all hooks in the record of a rollout. The output of one that failed is kept whole.
 const LOGS: usize = 64 * 1024;
 
-/// How the hooks of a stage stand.
+/// The progress of a stage's hooks.
 pub(super) enum HookProgress {
     /// All of them have done what they are for.
     Done,
@@ -271,7 +271,7 @@ fn is_done(planner: &mut Planner<'_>, spec: &Spec, stage: Stage, hook: &Hook) ->
         planner.note_hook_begun(&run);
         planner.rollout().hooks.push(run);
     }
-    // Where it runs once, one host that could take it is enough.
+    // A hook that runs once needs only one host that could take it.
     is_blocked &= hook.on == HookHosts::Each || runs(planner).is_empty();
     let mut is_done = true;
     let stragglers = planner.rollout().stragglers.clone();

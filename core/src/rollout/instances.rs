@@ -17,7 +17,7 @@ use super::figures::{BlamedInstance, Figures, Trigger};
 use super::model::Reason;
 use super::planner::Planner;
 
-/// How often a release is looked at that no rollout moves any more. Ingresses report as often.
+/// Time between two looks at a release that no rollout moves any more. Ingresses report as often.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Begins the watch over the instances of a release that succeeds now.

@@ -18,15 +18,15 @@ use crate::slot::Waiting;
 use crate::time::Timestamp;
 use crate::units::Span;
 
-/// How long a host may say that there is no room before it is believed: an old instance takes its time.
+/// Time for which a host may say that there is no room before it is believed: an old instance takes its time.
 pub(crate) const ROOM_GRACE: Duration = Duration::from_secs(60);
-/// How much later a deadline passes where all that is missing is word of hosts that fell silent a moment ago. Each of
-/// them is heard of again or lost within that.
+/// Time by which a deadline passes later if all that is missing is word of hosts that fell silent a moment ago. Each of them is
+/// heard of again or lost within that.
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 /// Slots that one step may change, so that a transaction of the store stays small. Each step looks at every slot of its service: few
 /// large steps cost less than many small ones. Tests of this crate have few slots.
 pub const SLOTS_PER_STEP: usize = if cfg!(test) { 64 } else { 1024 };
-/// How long a standby is kept after its rollout succeeded.
+/// Time for which a standby is kept after its rollout succeeded.
 pub const KEEP_OLD: Duration = Duration::from_secs(600);
 /// Failures that a rollout remembers.
 pub(crate) const MAX_FAILURES: usize = 20;
@@ -40,13 +40,13 @@ pub struct Rollout {
     pub service: ServiceId,
     /// Forward or back.
     pub kind: Kind,
-    /// Who asked for it.
+    /// The person or program that asked for it.
     pub actor: String,
     /// The last good release when it began; what it goes back to.
     pub from: Option<ReleaseRef>,
-    /// Where it goes.
+    /// Its target.
     pub to: ReleaseRef,
-    /// Where it is.
+    /// Its state.
     pub state: State,
     /// When it was made.
     pub created_at: Timestamp,
@@ -54,13 +54,13 @@ pub struct Rollout {
     pub state_since: Timestamp,
     /// When it last got further.
     pub progress_at: Timestamp,
-    /// How far it had got then.
+    /// Its progress at that time.
     pub progress: Progress,
     /// Since when every slot has been available.
     pub soak_since: Option<Timestamp>,
-    /// Where a paused rollout goes on.
+    /// The state in which a paused rollout goes on.
     pub resume: Option<State>,
-    /// How a rollout that goes back will end.
+    /// The end of a rollout that goes back.
     pub going_back: Option<RollbackMode>,
     /// Whether any container was started, stopped or removed for it.
     pub changed: bool,
@@ -69,7 +69,7 @@ pub struct Rollout {
     /// Index of the first slot that was made for it: those before had a release to go back to.
     #[serde(default)]
     pub first_new: u32,
-    /// What failed, at most 20.
+    /// The failures, at most 20.
     pub failures: Vec<Failure>,
     /// Hosts that were lost at its deadline, and get its outcome when they return.
     pub stragglers: BTreeSet<HostId>,
@@ -78,10 +78,10 @@ pub struct Rollout {
     /// The generation that a restart brings its slots to.
     #[serde(default)]
     pub generation: u64,
-    /// How far the traffic has moved, once every new instance is available.
+    /// The progress of the traffic, once every new instance is available.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shift: Option<Shift>,
-    /// Why it is where it is, when that needs saying.
+    /// The reason for its state, when that needs saying.
     pub reason: Option<Reason>,
     /// Since when triggers count its requests, if not since it was made: a person let it go on after one had fired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub struct Rollout {
     /// The hooks that it runs or has run, by their beginning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookRun>,
-    /// How much of its decision log is written.
+    /// The part of its decision log that is written.
     #[serde(default)]
     pub log: Log,
 }
@@ -117,7 +117,7 @@ pub enum Kind {
     Restart,
 }
 
-/// Where a rollout is.
+/// The state of a rollout.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -161,7 +161,7 @@ impl State {
     }
 }
 
-/// How a rollout that goes back will end.
+/// The end of a rollout that goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RollbackMode {
@@ -175,7 +175,7 @@ pub enum RollbackMode {
     OnlyFailed,
 }
 
-/// How far a rollout has got. Each number only counts when it rises.
+/// The progress of a rollout. Each number only counts when it rises.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Progress {
     /// Bytes pulled over all hosts.
@@ -195,13 +195,13 @@ pub struct Failure {
     pub host: HostId,
     /// Which slot.
     pub slot: SlotId,
-    /// What the agent saw, if it tried.
+    /// The agent's evidence, if it tried.
     pub evidence: Option<Evidence>,
-    /// What the agent refused, if it did not.
+    /// The agent's refusal, if it did not.
     pub refusal: Option<Refusal>,
 }
 
-/// Why a rollout is where it is.
+/// The reason for a rollout's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -224,7 +224,7 @@ pub enum Reason {
     NotGathered(Span),
     /// A release was not fit to have every request in time.
     NotLed {
-        /// That one.
+        /// The asked number.
         wanted: Counter,
         /// The one that goes on serving, if one does.
         serves: Option<Counter>,
@@ -239,14 +239,14 @@ pub enum Reason {
     Trigger {
         /// Which trigger.
         what: Trigger,
-        /// What it counted.
+        /// Its figures.
         figures: Box<Figures>,
     },
     /// A gate did not let it go on.
     Gate {
         /// Its name.
         gate: String,
-        /// How it ended the step.
+        /// The end that it brought to the step.
         end: GateEnd,
         /// The newest verdict's figures.
         why: String,
@@ -295,7 +295,7 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// What a decision is made from.
+/// The input of a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot<'a> {
     /// The service.
@@ -312,7 +312,7 @@ pub struct Snapshot<'a> {
     pub now: Timestamp,
 }
 
-/// What is to be stored next. Equal to the snapshot where nothing changes.
+/// The next state to store. Equal to the snapshot where nothing changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Advance {
     /// The service.
@@ -327,14 +327,14 @@ pub struct Advance {
     pub begins: Option<Begins>,
     /// When to look again, should nothing happen before.
     pub wake_at: Option<Timestamp>,
-    /// What it waits for.
+    /// The things that it waits for.
     pub waiting: Vec<Waiting>,
 }
 
 /// A rollout back to an older release that begins by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begins {
-    /// Where it goes.
+    /// Its target.
     pub to: ReleaseRef,
     /// Why.
     pub reason: Reason,

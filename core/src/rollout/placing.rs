@@ -62,7 +62,8 @@ fn find_all(planner: &mut Planner<'_>, to: ReleaseRef, release: &Release) -> Res
     }
 }
 
-/// Why a deploy finds no place even without the instances that end before it begins. It is refused before any of them has ended.
+/// The reason for which a deploy finds no place even without the instances that end before it begins. It is refused before any of
+/// them has ended.
 fn refusal(planner: &mut Planner<'_>, to: ReleaseRef, release: &Release) -> Option<String> {
     let is_deploy = planner.rollout().kind == Kind::Deploy && !planner.rollout().changed;
     let keep = returning::keeps(planner).filter(|_| is_deploy)?;
@@ -282,7 +283,7 @@ fn prepare(planner: &mut Planner<'_>, slot: &SlotId, to: ReleaseRef, release: &R
         fallback: rollout.from.map(|from| from.digest).filter(|_| !good),
         retry: rollout.retry_quarantined,
         gpus,
-        // What was stopped for another release before is remembered as long as nothing serves there.
+        // An instance that was stopped for another release before is remembered as long as nothing serves there.
         stopped: facts.intent.order == Order::StopFirst && facts.serving() != Certainty::Yes,
     };
     planner.apply(slot, &prepare);

@@ -27,7 +27,7 @@ pub(crate) struct Planner<'a> {
     pub(crate) begins: Option<Begins>,
     pub(crate) wake_at: Option<Timestamp>,
     pub(crate) waiting: Vec<Waiting>,
-    /// What this decision has done and not written down yet.
+    /// The unwritten notes of this decision.
     pub(crate) notes: DecisionNotes,
     /// The slots in which something waits until it has drained, and how long that may take.
     pub(super) drains: BTreeMap<SlotId, Duration>,

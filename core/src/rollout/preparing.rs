@@ -20,7 +20,7 @@ pub(crate) fn step(planner: &mut Planner<'_>) {
     if ending::is_vacuous(planner, &release.spec, slots.len()) {
         return;
     }
-    // What is here counts in full, so that the bytes of one host never hide those of another.
+    // An image that is here counts in full, so that the bytes of one host never hide those of another.
     let size = release.spec.image.size;
     for slot in slots {
         let facts = planner.facts(&slot);

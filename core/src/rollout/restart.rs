@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 use super::{Kind, Rollout, StartError, Target, start};
 
-/// Why there is nothing to restart, or not now.
+/// The reason for which there is nothing to restart, or not now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RestartError {
     /// It never had a release, or was removed.

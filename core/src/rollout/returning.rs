@@ -192,7 +192,7 @@ fn rejoin(planner: &mut Planner<'_>, slot: &SlotId) {
     }
 }
 
-/// What is warm on lost hosts is of no help: it goes. Answers whether all of it has gone.
+/// Removes warm instances on lost hosts, which are of no help. Answers whether all of them have gone.
 fn leave_lost(planner: &mut Planner<'_>, keep: &Digest) -> bool {
     for slot in planner.staying() {
         let at = &planner.slots[&slot];

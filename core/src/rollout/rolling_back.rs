@@ -39,7 +39,7 @@ pub(crate) fn step(planner: &mut Planner<'_>) {
     }
 }
 
-/// What becomes of a slot of the release that is left.
+/// The fate of a slot of the release that is left.
 enum Fate {
     /// It goes back.
     Back,
@@ -73,7 +73,7 @@ fn keep(planner: &mut Planner<'_>, slot: &SlotId) {
     }
 }
 
-/// How the slots stand on their way back.
+/// The state of the slots on their way back.
 struct RollbackCounts {
     /// Not where they are to be.
     missing: u32,
@@ -123,7 +123,7 @@ fn back_to(planner: &mut Planner<'_>, from: ReleaseRef, how: RollbackMode) {
     if how != RollbackMode::OnlyFailed {
         take_in(planner, &from, &mut tally);
     }
-    // What serves nothing yet because its old instance stopped for the new one is turned first, and counts: only then is
+    // A slot that serves nothing yet because its old instance stopped for the new one is reverted first, and counts: only then is
     // it known whether one that serves may stop as well.
     let mut todo = std::mem::take(&mut tally.todo);
     todo.sort_by_cached_key(|slot| (planner.facts(slot).serving() != Certainty::No, slot.index));
@@ -217,7 +217,7 @@ fn look(
     tally
 }
 
-/// What was made in the place of slots that went with their hosts stands in for them: it goes back as well, as far as the
+/// A slot made in the place of one that went with its host stands in for it: it goes back as well, as far as the
 /// count from before wants it. Otherwise it would stop, and others would be made, all at once.
 fn take_in(planner: &mut Planner<'_>, from: &ReleaseRef, tally: &mut RollbackCounts) {
     let Some(release) = planner.release(&from.digest) else { return };
@@ -266,7 +266,7 @@ fn look_at_turned(planner: &mut Planner<'_>, slot: &SlotId, may_start: bool, tal
             let beside = facts.intent.other.is_some_and(|(release, run)| release == failed && run.runs());
             match keeps_failed(planner).filter(|_| beside) {
                 Some(until) => planner.apply(slot, &Transition::Keep { until }),
-                // What an earlier rollout keeps for a while is no matter of this one.
+                // A standby that an earlier rollout keeps for a while is no matter of this one.
                 None if planner.slots[slot].standby_until().is_some() => false,
                 None => planner.apply(slot, &Transition::Forget),
             };
@@ -284,7 +284,7 @@ fn look_at_turned(planner: &mut Planner<'_>, slot: &SlotId, may_start: bool, tal
     tally.missing += 1;
 }
 
-/// How long the instances of the release that failed run on without traffic, so that people can look at them.
+/// Time until which the instances of the release that failed run on without traffic, so that people can look at them.
 fn keeps_failed(planner: &mut Planner<'_>) -> Option<Timestamp> {
     let divided = planner.has_split();
     let failed = planner.rollout().going_back == Some(RollbackMode::RolledBack) && divided;

@@ -82,7 +82,7 @@ impl Planner<'_> {
         crate::placement::start_first(spec, Some(member), &taken, gpus)
     }
 
-    /// What everything on `host` but `slot` has reserved.
+    /// The resources that everything on `host` but `slot` has reserved.
     pub(crate) fn taken_by_others(&mut self, slot: &SlotId, host: &HostId) -> Taken {
         let mut taken = self.snapshot.fleet.member(host).map(|m| m.taken.clone()).unwrap_or_default();
         for other in self.on_host(host) {

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// How long an approval of a step counts. What a person saw a day ago is no reason to go on now.
+/// Time for which an approval of a step counts. The view of a person a day ago is no reason to go on now.
 pub const APPROVAL_COUNTS: Duration = Duration::from_secs(24 * 3600);
 
-/// How far the traffic of a service has moved to the new release.
+/// The progress of a service's traffic to the new release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Shift {
     /// Steps that were taken; the weights of the last one are in force.
@@ -18,13 +18,13 @@ pub struct Shift {
     pub at: Timestamp,
     /// Since when every ingress divides the requests so, and the new release is watched.
     pub watched_since: Option<Timestamp>,
-    /// What a person let it skip.
+    /// The thing that a person let it skip.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted: Option<Promotion>,
     /// Whether the step has held, its gates have passed, and who had to has approved: the next one begins.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub settled: bool,
-    /// Who approved the step.
+    /// The approval of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approval>,
 }
@@ -57,7 +57,7 @@ impl Approval {
     }
 }
 
-/// What a person lets a rollout skip.
+/// A thing that a person lets a rollout skip.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]

@@ -63,7 +63,7 @@ pub(crate) fn step(planner: &mut Planner<'_>) {
         HookProgress::Failed(reason) => return ending::on_release_failure(planner, spec, reason),
     };
     let now = planner.now();
-    // What was not watched does not count: a soak begins again with the coordinator.
+    // An unwatched time does not count: a soak begins again with the coordinator.
     let watched = planner.snapshot.fleet.since()..=now;
     let begun = planner.rollout().soak_since.filter(|since| all && watched.contains(since));
     // It goes on while a host is silent for a moment, but neither begins nor ends with what is only remembered.

@@ -8,14 +8,14 @@ use crate::time::Timestamp;
 
 use super::{Kind, Log, Progress, Reason, Rollout, State, What};
 
-/// What is asked for.
+/// The target of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Where to.
+    /// The release.
     pub release: ReleaseRef,
     /// Forward or back.
     pub kind: Kind,
-    /// Who asks.
+    /// The person or program that asks.
     pub actor: String,
     /// End an active rollout and keep its fallback.
     pub supersede: bool,
@@ -23,7 +23,7 @@ pub struct Target {
     pub retry_quarantined: bool,
 }
 
-/// Why a rollout may not begin.
+/// The reason for which a rollout may not begin.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// Another one moves the service.

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 
 use super::{Approval, Kind, Promotion, Reason, RollbackMode, Rollout, Shift, State, What};
 
-/// What a person says.
+/// A command of a person to a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RolloutCommand {
@@ -27,11 +27,11 @@ pub enum RolloutCommand {
     PromoteFull,
 }
 
-/// Why it cannot be done.
+/// The reason for which it cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a rollout that {} cannot {}", stands(*state, *steering), verb(*steering))]
 pub struct SteerError {
-    /// What was asked.
+    /// The command.
     pub steering: RolloutCommand,
     /// The state it is in.
     pub state: State,
@@ -120,7 +120,7 @@ pub fn steer(
     Ok(next)
 }
 
-/// What a person approves: one step of one rollout, to one release.
+/// The thing that a person approves: one step of one rollout, to one release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Approved {
     /// The step that it is at, from 1 on; 0 before the first one.
@@ -129,13 +129,13 @@ pub struct Approved {
     pub release: Digest,
 }
 
-/// Why an approval does not count.
+/// The reason for which an approval does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApproveError {
     /// Nothing is to be approved in that state.
     #[error(transparent)]
     State(#[from] SteerError),
-    /// Who asked for the rollout, or signed its release as the author, does not approve it.
+    /// The approver asked for the rollout, or signed its release as the author.
     #[error(
         "{0} asked for this rollout or is the author of its release, and somebody else has to approve it"
     )]

@@ -17,7 +17,7 @@ pub(crate) fn fires(planner: &mut Planner<'_>) -> bool {
     if !spec.rollback_on.watches() || rollout.kind != Kind::Deploy || rollout.is_to_good() || is_good {
         return false;
     }
-    // Where a trigger pauses, a person looks already.
+    // A trigger that pauses has a person look already.
     if rollout.state == State::Paused && spec.on_failure == OnFailure::Pause {
         return false;
     }

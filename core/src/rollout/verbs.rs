@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 
 use super::{Reason, Rollout, State};
 
-/// What a person says.
+/// A command of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceCommand {
     /// So many instances.
@@ -42,7 +42,7 @@ impl ServiceCommand {
     }
 }
 
-/// Why it is not done.
+/// The reason for which it is not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceCommandError {
     /// A rollout moves it.
@@ -69,7 +69,7 @@ pub enum ServiceCommandError {
         service: ServiceId,
         /// The release that it is at.
         release: Counter,
-        /// How many that says.
+        /// The number of instances.
         count: u32,
     },
     /// Outside of what was signed.
@@ -83,12 +83,12 @@ pub enum ServiceCommandError {
         min: u32,
         /// The most it allows.
         max: u32,
-        /// What was asked for.
+        /// The number that was asked for.
         asked: u32,
     },
 }
 
-/// What is to be stored.
+/// The changes to store.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommandOutcome {
     /// The service; as it was if there is nothing to do.

@@ -11,7 +11,7 @@ use crate::units::Amount;
 use super::facts::{Certainty, SlotFacts};
 use super::waiting::Waiting;
 
-/// How many slots may be in each state at once.
+/// The number of slots that may be in each state at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Begun and not available yet.

@@ -238,7 +238,7 @@ fn bring_to(slot: &mut Slot, release: Digest, good: bool, fallback: Option<Diges
     if slot.target.release == release {
         return;
     }
-    // Where both run, the older one is the one that surely serves.
+    // Of two that run, the older one is the one that surely serves.
     let older = slot.other.as_ref().filter(|other| other.run == Phase::Running).map(|other| other.release);
     let incumbent = match slot.target.run {
         Phase::Running | Phase::Draining => older.or(Some(slot.target.release)),

@@ -15,7 +15,7 @@ use crate::observation::{
 };
 use crate::plan::Phase;
 
-/// How well a slot's host can be asked about it.
+/// The degree to which a slot's host can be asked about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
     /// Its newest word is about the slot's part as it is now.
@@ -34,7 +34,7 @@ pub(crate) enum Reach {
     Away(Liveness),
 }
 
-/// How much is known of something that is dangerous to get wrong.
+/// The certainty of something that is dangerous to get wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Certainty {
     /// It is known not to be so.
@@ -67,7 +67,7 @@ pub(crate) struct SlotFacts<'a> {
     host: HostId,
     /// The intent that they were made for.
     pub(crate) intent: Intent,
-    /// How well its host can be asked.
+    /// The reach of its host.
     pub(crate) reach: Reach,
     is_lost: bool,
     engine_down: bool,
@@ -77,7 +77,7 @@ pub(crate) struct SlotFacts<'a> {
     confirmed: Option<&'a SlotObservation>,
     /// The last observation of it on the stream that stands, under whichever plan.
     last: Option<&'a SlotObservation>,
-    /// What was seen of it under its present part, before its host fell silent a moment ago.
+    /// The observation of it under its present part, before its host fell silent a moment ago.
     remembered: Option<&'a SlotObservation>,
     /// The refusal of the newest plan as a whole.
     plan_refusal: Option<&'a Refusal>,
@@ -145,7 +145,7 @@ impl<'a> SlotFacts<'a> {
         self.of(&self.intent.release)
     }
 
-    /// What its target has still to answer before the rollout may succeed.
+    /// The question that its target has still to answer before the rollout may succeed.
     pub(crate) fn pending(&self) -> Option<Waiting> {
         let release = &self.intent.release;
         let instance = self.confirmed?.current_of(release, self.least_generation(release))?;

@@ -123,7 +123,7 @@ pub enum Transition {
     Abandon,
     /// An older release becomes the target again.
     Revert {
-        /// That release, which is good.
+        /// The release, which is good.
         to: Digest,
         /// The release that runs alongside it.
         beside: Option<Digest>,
@@ -171,7 +171,7 @@ pub enum Transition {
     Leave,
     /// Another release, found on other hosts, becomes the target: recovery only.
     BringTo {
-        /// That release.
+        /// The release.
         release: Digest,
         /// Whether it is good.
         good: bool,

@@ -17,7 +17,7 @@ pub enum Waiting {
     Host {
         /// Which.
         host: HostId,
-        /// What it is.
+        /// Its state.
         liveness: Liveness,
     },
     /// A host that has not taken its newest plan.
@@ -125,7 +125,7 @@ pub enum Waiting {
     Approval,
     /// The same, again: an approval does not count for ever.
     ApprovalExpired {
-        /// Who had approved.
+        /// The approver.
         by: String,
         /// Until when that counted.
         expired: Timestamp,
@@ -136,7 +136,7 @@ pub enum Waiting {
     Room(HostId),
     /// Disruption budget: other instances that serve, before one that may serve stops.
     Others {
-        /// Where it is.
+        /// The host of the slot.
         host: HostId,
         /// Which.
         slot: SlotId,
@@ -160,7 +160,7 @@ pub enum Waiting {
     Gone {
         /// Which host.
         host: HostId,
-        /// What it is.
+        /// Its state.
         liveness: Liveness,
     },
     /// A person.

@@ -57,10 +57,10 @@ pub struct ServiceSeen<'a> {
 pub struct HostSeen<'a> {
     /// Its address, as certified when it joined; `None` if it is a name, which no table can have.
     pub address: Option<IpAddr>,
-    /// What it holds is not known yet: the store was set back, and says nothing about its slots.
+    /// Whether its slots are not known yet: the store was set back.
     pub recovering: bool,
-    /// What it last reported, on whichever stream. What was heard of a host that is silent now stays: an ingress that
-    /// cannot reach it leaves it out by itself.
+    /// Its last report on any stream. The last word of a host that is silent now stays: an ingress that cannot reach it leaves it
+    /// out by itself.
     pub observation: Option<&'a Observation>,
     /// Seq of the newest plan that was made for it.
     pub issued_seq: u64,
@@ -77,7 +77,7 @@ impl HostSeen<'_> {
     }
 }
 
-/// What a table says, without number and time.
+/// The content of a table, without number and time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Derived {
     /// Which names lead to which service.
@@ -86,7 +86,7 @@ pub struct Derived {
     pub services: Vec<RoutedService>,
 }
 
-/// What hosts report of the slots of one service.
+/// The reports of hosts about the slots of one service.
 type Reported<'a> = Vec<(&'a HostId, &'a HostSeen<'a>, &'a SlotObservation)>;
 
 /// Derives the table of an environment.
@@ -96,7 +96,7 @@ pub fn derive(scene: &TrafficInputs<'_>) -> Derived {
         scene.before.iter().map(|service| (&service.service, service)).collect();
     let mut derived = Derived::default();
     let (mut taken, mut room) = (BTreeSet::new(), MAX_ENDPOINTS);
-    // What stands by takes no place from what serves.
+    // An instance that stands by takes no place from one that serves.
     let instances = reported.values().flatten().flat_map(|(.., slot)| &slot.instances);
     let has_room = instances.map(|instance| instance.endpoints.len()).sum::<usize>() <= MAX_ENDPOINTS;
     for seen in &scene.services {
@@ -133,7 +133,7 @@ fn by_host(service: &RoutedService) -> BTreeMap<&HostId, Vec<&Endpoint>> {
     by_host
 }
 
-/// What hosts report, by service, in the order of slots and hosts.
+/// The reports of hosts, by service, in the order of slots and hosts.
 fn reported<'a>(scene: &'a TrafficInputs<'a>) -> BTreeMap<&'a ServiceName, Reported<'a>> {
     let services: BTreeMap<_, _> =
         scene.services.iter().map(|seen| (&seen.service.id, &seen.service.id.name)).collect();

@@ -77,15 +77,15 @@ pub struct RoutedService {
     /// Mixed into the choice of a client's release, so that the first clients of each rollout are others: the rollout's id.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub salt: String,
-    /// Where its instances answer.
+    /// The endpoints of its instances.
     pub endpoints: Vec<Endpoint>,
-    /// How long a request may wait for an endpoint while a step of ours leaves none. Absent: not at all.
+    /// Time that a request may wait for an endpoint while a step of ours leaves none. Absent: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Span>,
     /// Over which time an endpoint that became healthy takes its full share. Absent: at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_start: Option<Span>,
-    /// How long a request under way may go on when its endpoint has left the table.
+    /// Time that a request under way may go on when its endpoint has left the table.
     pub drain: Span,
 }
 

@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(kept(&processes), [2, 1]);
         processes.take(said(2, 101, false, 0), at(120));
         assert_eq!(kept(&processes), [2]);
-        // Where all are silent, none is forgotten: their host may be cut off.
+        // If all are silent, none is forgotten: their host may be cut off.
         processes.take(said(3, 130, false, 0), at(130));
         processes.take(said(2, 101, true, 4), at(131));
         assert_eq!(kept(&processes), [3, 2]);

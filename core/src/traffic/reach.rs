@@ -32,7 +32,7 @@ impl Reach {
     /// Checks that requests may go to an endpoint.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason against it.
     pub fn check(&self, endpoint: &Endpoint) -> Result<(), String> {
         let address = endpoint.address.to_canonical();
         let is_mine = self.host.as_ref() == Some(&endpoint.host);

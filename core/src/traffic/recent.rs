@@ -58,7 +58,7 @@ pub struct Rates {
 pub struct Rate {
     /// Requests that ended per second; `None` if no process has told twice.
     pub per_second: Option<f64>,
-    /// How they ended.
+    /// Their ends.
     pub tally: Tally,
     /// Requests and tunnels under way, now.
     pub in_flight: u64,

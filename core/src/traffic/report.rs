@@ -16,9 +16,9 @@ use crate::id::{EnvironmentId, ServiceId};
 use crate::observation::Refusal;
 use crate::time::Timestamp;
 
-/// How often a busy ingress reports.
+/// Time between two reports of a busy ingress.
 pub const REPORT_EVERY: Duration = Duration::from_secs(2);
-/// How often an ingress reports of which nothing has changed.
+/// Time between two reports of an ingress without changes.
 pub const REPORT_QUIET: Duration = Duration::from_secs(10);
 /// Most bytes of a report.
 pub const MAX_REPORT: usize = 1 << 20;
@@ -102,7 +102,7 @@ pub struct ServiceTraffic {
     /// Requests for which no release was found.
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub nobody: Counts,
-    /// Where its instances answer.
+    /// The endpoints of its instances.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointTraffic>,
     /// Its histograms were left out to keep the bound.

@@ -190,7 +190,7 @@ pub struct Asked<'a> {
     pub release: &'a Digest,
     /// The ports of the host that belong to it.
     pub ports: &'a [u16],
-    /// How long requests may keep it alive.
+    /// Time for which requests may keep it alive.
     pub drain_timeout: Span,
 }
 
@@ -255,7 +255,7 @@ impl Traffic {
         };
         let share =
             routed.releases.iter().find(|share| share.release == split.new).and_then(|share| share.weight);
-        // Where one of the two has no instance, the other one has every request.
+        // If one of the two has no instance, the other one has every request.
         let alone = alone(routed, split).is_some();
         let rules: Vec<_> = routed.matches.iter().filter(|rule| !is_host_name(rule.on, &rule.name)).collect();
         let ruled = rules.len() == split.matches.len()

@@ -60,7 +60,7 @@ pub struct Fault {
     pub what: FaultKind,
 }
 
-/// Why a report could not be counted.
+/// The reason for which a report could not be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {

@@ -42,7 +42,8 @@ pub fn beyond_delegation<'a>(
     refused
 }
 
-/// How many slots of a release may run on one host. Two instances of one slot are one: while one replaces the other, both run.
+/// The number of slots of a release that may run on one host. Two instances of one slot are one: while one replaces the other, both
+/// run.
 fn most_slots(release: &Release) -> u32 {
     if release.spec.exclusive {
         return 1;

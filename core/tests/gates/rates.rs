@@ -1,4 +1,4 @@
-//! How often a gate is wrong: canaries with true rates that are known, and random requests.
+//! Rates of wrong gates: canaries with true rates that are known, and random requests.
 
 use serde_json::{Value, json};
 use windlass_core::gate::{Asked, Facts, GateCourse, GateState, Judged};
@@ -13,7 +13,7 @@ const MOST: u32 = 200;
 /// Quantiles that stand for a distribution of latencies.
 const QUANTILES: usize = 4096;
 
-/// How many canaries ended in which way.
+/// The number of canaries by their end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ends {
     /// All steps have passed.
@@ -69,7 +69,7 @@ impl Dice {
         ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
-    /// How many of `count` requests fail: the gaps between failures are drawn.
+    /// The number of `count` requests that fail: the gaps between failures are drawn.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "gaps are small or infinite")]
     fn failures(&mut self, count: u64, rate: f64) -> u64 {
         if rate <= 0.0 {

@@ -15,7 +15,7 @@ fn serving() -> World {
     world
 }
 
-/// What `docker commit` and `docker run` make of it: every label is there, and another image.
+/// The container that `docker commit` and `docker run` make of it: every label is there, and another image.
 fn copy(world: &World, id: &str, state: ContainerState) -> Container {
     let likeness = Likeness::Other;
     Container {

@@ -1,4 +1,4 @@
-//! What an agent decides, against a model of a container engine that asserts on misuse.
+//! Decisions of an agent, against a model of a container engine that asserts on misuse.
 #![expect(unreachable_pub, clippy::unwrap_used, reason = "a test has no outside, and fails loudly")]
 
 mod asks;

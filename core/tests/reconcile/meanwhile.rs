@@ -1,4 +1,4 @@
-//! What happens in one slot while something else does: in another slot, in a step under way, in a plan that came.
+//! Events in one slot while something else happens: in another slot, in a step under way, in a plan that came.
 
 use windlass_core::observation::{FailureReason, SlotStatus};
 use windlass_core::plan::{Phase, PlanSlot, Previous};
@@ -211,7 +211,7 @@ fn accepted_lower_number_counts_after_a_restart() {
     assert_eq!(*world.status(&slot(0)), SlotStatus::Settled);
 }
 
-/// What failed in it before says nothing of the launch that is under way.
+/// An earlier failure in the slot says nothing of the launch that is under way.
 #[test]
 fn idle_slot_is_in_transition_while_a_step_runs() {
     let mut world = World::new();

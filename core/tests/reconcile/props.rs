@@ -1,4 +1,4 @@
-//! What holds for every sequence of plans, failures and deaths of the agent.
+//! Properties of every sequence of plans, failures and deaths of the agent.
 
 use proptest::prelude::*;
 use windlass_core::Digest;
@@ -98,7 +98,7 @@ fn happen(world: &mut World, releases: &[Digest], event: &Event) {
             world.begin(*ended);
         }
         Event::Restart => {
-            // What was under way may or may not have reached the engine; here it did not.
+            // A step under way may or may not have reached the engine; here it did not.
             world.pending.clear();
             world.restart_agent();
         }

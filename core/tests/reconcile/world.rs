@@ -20,7 +20,7 @@ use windlass_core::release::{
 };
 use windlass_core::{Amount, Counter, Digest, EnvironmentId, Size, SlotId, Span, Timestamp};
 
-/// How the processes of a release behave.
+/// The behaviour of a release's processes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Behaviour {
     /// Ready so long after its start; never if absent.
@@ -64,7 +64,7 @@ pub struct World {
     pub pending: Vec<Step>,
     /// Things happen between decision and deed.
     pub lazy: bool,
-    /// What the last decision wants to be asked of instances.
+    /// The questions to instances by the last decision.
     pub asks: Vec<Ask>,
     /// And checked before a start.
     pub checks: Vec<WantedChecks>,
@@ -228,7 +228,7 @@ impl World {
         decision.steps
     }
 
-    /// What no decision may ever do.
+    /// Asserts the rules of every decision.
     fn check(&self, step: &Step) {
         let (Step::Stop(target) | Step::Remove(target)) = step else { return };
         let Some(want) = self.plan.slots.iter().find(|want| want.slot == target.slot) else { return };

@@ -1,4 +1,4 @@
-//! What must always hold.
+//! Invariants.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ impl Checks {
 }
 
 impl World {
-    /// What serves on hosts that are members.
+    /// The serving slots on hosts that are members.
     pub(crate) fn serving(&self) -> BTreeMap<SlotId, u64> {
         let all = self.hosts.iter().filter(|host| !host.evicted).flat_map(|host| host.serving());
         all.map(|(slot, counter)| (slot, counter.0)).collect()
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    /// What one decision may do.
+    /// Checks one decision.
     pub(crate) fn check_step(&self, next: &Advance) {
         assert!(next.touched.len() <= SLOTS_PER_STEP, "a step is small");
         for (slot, after) in &next.slots {
@@ -116,7 +116,7 @@ impl World {
             if after.run() != Phase::Running || left_out {
                 continue;
             }
-            // What is known of it: a crash that nobody has reported yet is nobody's fault.
+            // The known state of it: a crash that nobody has reported yet is nobody's fault.
             let report = fleet.members[after.host()].observation.as_deref().and_then(|seen| seen.slot(slot));
             let available =
                 report.is_some_and(|seen| seen.instances.iter().any(|i| i.release == to && i.available));
@@ -155,7 +155,7 @@ impl World {
         assert_eq!(before, after, "seed {}", self.seed);
     }
 
-    /// How often a release was started, anywhere.
+    /// The number of starts of a release, anywhere.
     pub(crate) fn starts(&self, counter: u64) -> usize {
         self.hosts.iter().filter_map(|host| host.engine.starts.get(&counter)).sum()
     }

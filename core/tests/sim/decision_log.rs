@@ -40,7 +40,7 @@ impl World {
             windlass_core::Timestamp::ZERO,
         );
         let explained = view::explain(shown, &rollout.log, self.decisions.clone());
-        // What the coordinator shows is what the command line reads.
+        // The coordinator's output is the command line's input.
         let shown = serde_json::to_vec(&explained).unwrap();
         match serde_json::from_slice::<ExplainView>(&shown) {
             Ok(read) => assert_eq!(read, explained),
@@ -65,7 +65,7 @@ fn last_state(decisions: &[Decision]) -> State {
     decisions.iter().rev().find_map(state).unwrap_or(State::Pending)
 }
 
-/// What a decision says must follow from the numbers that stand beside it.
+/// A decision must follow from the numbers that stand beside it.
 fn check(seed: u64, decision: &Decision) {
     if let What::Begun { slots, more, stood, allowed } = &decision.what {
         let begun = u32::try_from(slots.len()).unwrap() + more;

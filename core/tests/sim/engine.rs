@@ -32,7 +32,7 @@ pub(crate) struct Engine {
     pub(crate) refuses: BTreeSet<Digest>,
     /// Instances that were made like that.
     doomed: BTreeSet<String>,
-    /// How often each release was started.
+    /// The number of starts of each release.
     pub(crate) starts: BTreeMap<u64, usize>,
 }
 

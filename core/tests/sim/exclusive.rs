@@ -86,7 +86,7 @@ fn where_the_agent_is_dead_a_person_decides() {
             world.hosts[old].agent_dead = !killed_coordinator;
             world.hosts[old].cut = true;
             if killed_coordinator {
-                // What it knew of the host is gone with it.
+                // Its knowledge of the host is gone with it.
                 world.kill_coordinator(10);
             }
             world.run_for(1000);

@@ -16,7 +16,7 @@ pub(crate) const START: u64 = 2;
 /// Seconds it must be ready to count.
 pub(crate) const MIN_READY: u64 = 5;
 
-/// What the process of a release does.
+/// The behaviour of a release's process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Behaviour {
     Good,
@@ -41,7 +41,7 @@ impl Catalogue {
         digest
     }
 
-    /// What the process of an image does.
+    /// The behaviour of an image's process.
     pub(crate) fn of_image(&self, image: &Digest) -> Behaviour {
         self.behaviours[image]
     }
@@ -55,7 +55,7 @@ pub(crate) fn replicas(count: u32) -> Scale {
     Scale::Replicas { min: count, max: count }
 }
 
-/// What a scenario changes of a release.
+/// The specification that a scenario changes.
 pub(crate) fn spec(count: u32) -> Spec {
     let startup = Probe {
         check: Check::Exec { argv: vec!["true".into()] },

@@ -23,7 +23,7 @@ pub(crate) struct Host {
     pub(crate) plan: Option<Arc<HostPlan>>,
     pub(crate) engine: Engine,
     memory: Memory,
-    /// What it reports.
+    /// Its report.
     pub(crate) slots: Vec<SlotObservation>,
     wake_at: Option<Timestamp>,
     /// Its network is cut; it goes on by itself.
@@ -133,7 +133,7 @@ impl Host {
         }
     }
 
-    /// What failed here is not started again unless a plan calls it good or asks for a retry.
+    /// Content that failed here is not started again unless a plan calls it good or asks for a retry.
     fn check_quarantine(&self, step: &Step, catalogue: &Catalogue) {
         let release = match step {
             Step::Launch(launch) => launch.release.digest,

@@ -1,4 +1,4 @@
-//! Where only one of a slot's instances fits: stop-first, recreate, GPUs; and how many at once.
+//! Room for only one of a slot's instances: stop-first, recreate, GPUs; and how many at once.
 
 use std::collections::BTreeSet;
 
@@ -130,7 +130,7 @@ fn exclusive_gpus_go_start_first_only_if_others_are_free() {
         world.deploy(Behaviour::Good);
         assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");
         let before = devices(&world);
-        // Where there is one alone, it is handed over.
+        // A single slot is handed over.
         world.checks.slack = usize::from(count == 1);
         world.deploy(Behaviour::Good);
         assert_eq!(world.run_to_end(), State::Succeeded, "seed {seed}");

@@ -24,7 +24,7 @@ fn a_bad_release_ends_as_rolled_back_everywhere() {
             [Behaviour::NeverReady, Behaviour::ExitsAtOnce, Behaviour::CrashesLater, Behaviour::CannotPull]
         {
             let mut world = World::settled(seed, 3, spec(6));
-            // What crashes after it was available takes the slots along that were proven by then.
+            // A release that crashes after it was available takes the slots along that were proven by then.
             world.checks.slack = if bad == Behaviour::CrashesLater { 3 } else { 0 };
             world.deploy(bad);
             let want = if bad == Behaviour::CannotPull { State::Failed } else { State::RolledBack };

@@ -1,4 +1,4 @@
-//! What breaks: hosts, networks, engines, disks, the coordinator.
+//! Faults: of hosts, networks, engines, disks, the coordinator.
 
 use windlass_core::Span;
 use windlass_core::fleet::Scheduling;
@@ -212,8 +212,8 @@ fn absent_engine_is_omitted_at_the_deadline_and_catches_up() {
     }
 }
 
-/// Where old and new never run together, everything waits for the old ones to stop: an engine that is away was taken for
-/// one that does not.
+/// If old and new never run together, everything waits for the old ones to stop: an engine that is away was taken for one that does
+/// not.
 #[test]
 fn recreate_blames_no_release_for_an_absent_engine() {
     for seed in seeds() {

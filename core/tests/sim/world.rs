@@ -24,7 +24,7 @@ pub(crate) struct World {
     pub(crate) seed: u64,
     random: u64,
     pub(crate) now: u64,
-    /// What the next release says.
+    /// The specification of the next release.
     pub(crate) spec: Spec,
     pub(crate) hosts: Vec<Host>,
     pub(crate) catalogue: Catalogue,
@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) service: Service,
     pub(crate) slots: Slots,
     pub(crate) rollout: Option<Rollout>,
-    /// What it has decided so far.
+    /// Its decisions so far.
     pub(crate) decisions: Vec<rollout::Decision>,
     pub(crate) checks: Checks,
     issued: BTreeMap<HostId, u64>,

@@ -16,7 +16,7 @@ use crate::upstream::Line;
 use super::guard::Exchange;
 use super::upload::Upload;
 
-/// Why a body ended before its end.
+/// The reason for which a body ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     #[error("the endpoint cut its response: {0}")]
@@ -28,7 +28,7 @@ pub(crate) enum Broken {
 }
 
 pin_project_lite::pin_project! {
-    /// What a client gets: a response of an endpoint as it comes, or a text of the ingress.
+    /// The answer to a client: a response of an endpoint as it comes, or a text of the ingress.
     #[project = AnswerParts]
     pub(crate) enum Answer {
         Text { #[pin] text: Full<Bytes> },
@@ -93,7 +93,7 @@ struct Live {
     waker: Option<Waker>,
 }
 
-/// Why a response is ended by its endpoint's side.
+/// The reason for which a response is ended by its endpoint's side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The drain of the endpoint is over.

@@ -1,4 +1,4 @@
-//! What is counted of one exchange, from the choice of a release to the last byte, whatever ends it.
+//! The counts of one exchange, from the choice of a release to the last byte, whatever ends it.
 
 use std::sync::Arc;
 use std::time::Instant;

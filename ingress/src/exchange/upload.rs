@@ -29,14 +29,14 @@ pub(crate) struct Outgoing {
     number: u32,
 }
 
-/// Who let an upload wait for too long.
+/// The side that let an upload wait for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Silent {
     Client,
     Endpoint,
 }
 
-/// Why a try gets no more of a body.
+/// The reason for which a try gets no more of a body.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoBody {
     #[error("the client broke its request off")]

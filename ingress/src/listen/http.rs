@@ -17,7 +17,7 @@ use crate::proxy::{Client, serve};
 
 use super::prefix::Prefixed;
 
-/// How often an HTTP/2 connection is looked at for being idle or old.
+/// Time between two looks whether an HTTP/2 connection is idle or old.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Serves a plain connection in the protocol that its first bytes show.

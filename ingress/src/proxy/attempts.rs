@@ -17,10 +17,10 @@ use super::route::{Routed, Wanted};
 
 /// Further tries after the first.
 const MORE: usize = 2;
-/// How often a table that changes meanwhile may have a request choose anew.
+/// The number of times that a changed table may have a request choose anew.
 const TURNS: usize = 8;
 
-/// Why no endpoint answered.
+/// The reason for which no endpoint answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     NoEndpoint,

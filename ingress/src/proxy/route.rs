@@ -15,7 +15,7 @@ use crate::request::{Refusal, bucket_of, cookie_value};
 use crate::table::Target;
 use crate::upstream::{Endpoint, pickable};
 
-/// Where a request goes.
+/// The target of a request.
 pub(super) struct Routed {
     pub(super) target: Arc<Target>,
     pub(super) release: Chosen,
@@ -71,7 +71,7 @@ impl<'r> Wanted<'r> {
         Self { door, host, bucket: bucket_of(&head.headers), fresh: shared.random() }
     }
 
-    /// Where it goes by the tables that have come in force since it was `routed`; `None` if none has.
+    /// The target by the tables that have come in force since it was `routed`; `None` if none has.
     pub(super) fn again(&self, shared: &Shared, head: &Parts, routed: &Routed) -> Option<Routed> {
         let again = look_up(shared, self, head).ok()?;
         let is_new = !Arc::ptr_eq(&again.target, &routed.target);

@@ -20,7 +20,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The cookie with a client's bucket.
 const BUCKET: &str = "wl-b";
 
-/// Who asked, as the endpoint is told.
+/// The client, as the endpoint is told.
 pub(crate) struct Forwarded<'a> {
     pub(crate) client: IpAddr,
     pub(crate) tls: bool,

@@ -19,7 +19,7 @@ pub(crate) fn pick(
     limits: &Limits,
     now: Instant,
 ) -> Option<Arc<Endpoint>> {
-    // What stands in has the place of the one before it, which counts neither as there nor as left out.
+    // An endpoint that stands in has the place of the one before it, which counts neither as there nor as left out.
     let stand_in = endpoints.iter().filter(|e| e.is_draining() && e.takes(limits, now));
     let replaced: Vec<_> = stand_in.filter_map(|e| e.first()).collect();
     let takes = |endpoint: &Arc<Endpoint>| {
@@ -59,7 +59,7 @@ pub(crate) fn pick(
     }
 }
 
-/// How many endpoints take new requests.
+/// The number of endpoints that take new requests.
 pub(crate) fn pickable(endpoints: &[Arc<Endpoint>], limits: &Limits, now: Instant) -> usize {
     endpoints.iter().filter(|endpoint| endpoint.takes(limits, now)).count()
 }

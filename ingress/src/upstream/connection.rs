@@ -22,7 +22,7 @@ use crate::limits::{CONNECTION_WINDOW, STREAM_WINDOW};
 use super::endpoint::{Endpoint, Patience, ProtocolKind, Wait};
 use super::pool::{Http1, Stream, Streams};
 
-/// How long a connection that was just given back may need until it takes the next request.
+/// Time that a connection which was just given back may need until it takes the next request.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// The place that a request has at its endpoint.
@@ -39,7 +39,7 @@ pub(crate) struct Sent {
     pub(crate) line: Line,
 }
 
-/// Why an endpoint did not answer.
+/// The reason for which an endpoint did not answer.
 #[derive(Debug)]
 pub(crate) enum SendFailure {
     /// No byte of the request was sent: it may go elsewhere, whatever it is.
@@ -60,7 +60,7 @@ pub(crate) enum SendFailure {
     Broken,
 }
 
-/// Why a request was not sent.
+/// The reason for which a request was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unsent {
     /// No connection could be made.

@@ -24,7 +24,7 @@ pub(crate) use probing::Question;
 use silence::Silence;
 pub(crate) use silence::{Patience, Wait};
 
-/// What makes an endpoint the same in two tables.
+/// The identity of an endpoint over two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct EndpointKey {
     pub(crate) address: SocketAddr,
@@ -75,7 +75,7 @@ pub(crate) struct Endpoint {
     failures: AtomicU32,
     /// Consecutive failures to connect.
     unreached: AtomicU32,
-    /// How often it was left out in a row.
+    /// The number of times in a row that it was left out.
     ejections: AtomicU32,
     /// Milliseconds after `born` until which it is left out; 0 if it is not.
     ejected_until: AtomicU64,
@@ -156,7 +156,7 @@ impl Endpoint {
         self.drain.store(u64::try_from(drain.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// How long a request may go on after the endpoint has left the table.
+    /// The time that a request may go on after the endpoint has left the table.
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_millis(self.drain.load(Relaxed))
     }
@@ -171,7 +171,7 @@ impl Endpoint {
         self.tunnels.load(Relaxed)
     }
 
-    /// How old it is in this ingress, for a slow start.
+    /// Its age in this ingress, for a slow start.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.born)
     }

@@ -18,13 +18,13 @@ use super::endpoint::{Endpoint, Question};
 
 /// Probes at once: enough for ten thousand endpoints, each every ten seconds.
 const MOST: usize = 1024;
-/// How often it is looked which endpoints are due, as a part of the shortest interval.
+/// Looks for due endpoints in the shortest interval.
 const LOOKS: u32 = 8;
 /// `HTTP/1.1 200`
 const STATUS_LINE: usize = 12;
 /// The beginning of a client of HTTP/2 (RFC 9113, section 3.4): the preface, and settings, of which there are none.
 const BEGIN: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// How it ends: GOAWAY without a stream or an error.
+/// The end of a connection: GOAWAY without a stream or an error.
 const END: &[u8] = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
 /// The head of a frame, with the type of settings.
 const FRAME_HEAD: usize = 9;

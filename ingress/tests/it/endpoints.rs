@@ -302,7 +302,7 @@ async fn a_restored_release_takes_the_place_of_the_failed_one() {
     assert_eq!(world.get("/").await.1, b"old", "the table has found it");
     world.ingress.take(table(3)).unwrap();
     assert!(world.get("/").await.0.starts_with("http/1.1 502"), "that was another failure");
-    // What another host restores, or what stood at another port, says nothing of this endpoint.
+    // A restore on another host, or at another port, says nothing of this endpoint.
     world.ingress.hold(&"h2".parse().unwrap(), vec![hold(old.port(), Some(failed.port()))]);
     assert!(world.get("/").await.0.starts_with("http/1.1 502"));
     world.ingress.hold(&here, vec![hold(old.port(), Some(1))]);

@@ -118,7 +118,7 @@ async fn a_stream_of_100_000_one_byte_messages_passes_both_ways() {
     let mut tasks = JoinSet::new();
     let respond = |request: Request<hyper::body::Incoming>| {
         let body = request.into_body();
-        // What comes is sent back as it comes: one frame for each.
+        // Each frame is sent back as it comes.
         let echo =
             http_body_util::BodyExt::map_err(body, |error| -> std::convert::Infallible { panic!("{error}") });
         Response::new(echo.boxed())

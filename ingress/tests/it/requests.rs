@@ -1,4 +1,4 @@
-//! What an endpoint gets and what a client gets.
+//! Requests as an endpoint gets them, and responses as a client gets them.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

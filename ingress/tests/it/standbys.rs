@@ -77,7 +77,7 @@ async fn what_a_host_has_restored_answers_without_a_table() {
     serve_on(&mut tasks, listener, "new");
     until("the first one has them", || state(&world, behind) == Some(EndpointState::StandsBy)).await;
     assert_eq!(world.get("/").await.1, b"new");
-    // What drains and does not stand by gets nothing, whoever else is there.
+    // An endpoint that drains and does not stand by gets nothing, whoever else is there.
     let drains = Endpoint { draining: true, ..endpoint(behind, 1) };
     world.ingress.take(routes(2, &[(1, None)], vec![drains])).unwrap();
     assert!(world.get("/").await.0.starts_with("http/1.1 503"));

@@ -44,7 +44,7 @@ impl Embedded {
             .map_err(|error| of_status(error.into()))
     }
 
-    /// What would be taken over, as `windlass host recover` shows it.
+    /// The changes of a recovery, as `windlass host recover` shows them.
     pub fn recovery(&self, keep_store: &BTreeSet<HostId>) -> RecoveryView {
         recovery::preview(&self.coordinator, keep_store.clone())
     }

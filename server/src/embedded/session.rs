@@ -19,16 +19,16 @@ use crate::registry::Place;
 use crate::routes;
 use crate::session;
 
-/// What an agent says first.
+/// The first message of an agent.
 #[derive(Debug, Clone)]
 pub struct Hello {
-    /// What the host is.
+    /// Facts about the host.
     pub facts: HostFacts,
     /// The version of the trust document that it has.
     pub trust: u64,
     /// The number of the newest plan it took.
     pub seq: u64,
-    /// That plan's envelope.
+    /// The envelope of that plan.
     pub plan: Vec<u8>,
     /// The traffic tables that it has.
     pub routes: Vec<RoutesPosition>,
@@ -50,7 +50,7 @@ pub struct Session {
     sent_routes: BTreeMap<EnvironmentId, Digest>,
 }
 
-/// What a session has to say, beside acknowledgements.
+/// The messages of a session, beside acknowledgements.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
     /// The newest plan and its number.
@@ -118,7 +118,7 @@ impl Embedded {
         session::heard(&self.coordinator, &session.host, None).await.map_err(of_status)
     }
 
-    /// What a host sees, as it travels. Answers with the revision to acknowledge.
+    /// Takes an observation of a host, as it travels. Answers with the revision to acknowledge.
     ///
     /// # Errors
     /// It cannot be read.
@@ -126,12 +126,12 @@ impl Embedded {
         session::observed(&self.coordinator, &session.host, observation).map_err(of_status)
     }
 
-    /// What the session has to say now: at its beginning, and whenever something woke it.
+    /// The messages of the session now: at its beginning, and whenever something woke it.
     pub fn say(&self, session: &mut Session) -> Said {
         let mut said = Said::default();
         let fresh = std::mem::take(&mut session.fresh);
         said.kept = std::mem::take(&mut session.asks);
-        // Where nothing was offered yet, the fleet may go on now.
+        // Before a first offer, the fleet may go on now.
         let may_go_on = session.sent == 0 && session.everyone.has_changed().unwrap_or(false);
         if session.plan.notified().now_or_never().is_some() || fresh || may_go_on {
             said.plan = session::newest_plan(&self.coordinator, &session.host, session.sent);

@@ -1,4 +1,4 @@
-//! What a coordinator knows, for whoever checks it.
+//! A coordinator's knowledge, for tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::ledger::State;
 use crate::registry::Registry;
 use crate::routes;
 
-/// What is stored, and what is known of hosts.
+/// The stored state, and the known hosts.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     state: &'a State,
@@ -137,7 +137,7 @@ impl<'a> View<'a> {
         self.state.is_recovering()
     }
 
-    /// What the engine would do with a service now.
+    /// The engine's next step for a service.
     pub fn advance(&self, service: &ServiceId, now: Timestamp) -> Option<Advance> {
         engine::advance(self.state, self.registry, service, now)
     }

@@ -18,7 +18,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// Restarts of one instance that are counted from one report to the next.
 const RESTARTS: u32 = 1000;
 
-/// What was told last.
+/// The conditions that were told last.
 #[derive(Debug, Default)]
 pub(super) struct Announced {
     hosts: BTreeMap<HostId, OfHost>,
@@ -34,7 +34,7 @@ struct OfHost {
     budget: (Timestamp, u32),
 }
 
-/// What tells one condition from another.
+/// The key of a condition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     code: String,
@@ -150,7 +150,7 @@ fn key(condition: &ConditionView) -> Key {
     Key { code: condition.code.clone(), slot, instance, device: condition.device.clone() }
 }
 
-/// That an instance is not ready yet is no news; a rollout says how it comes out.
+/// Whether a code is news: an instance that is not ready yet is none, as a rollout says how it comes out.
 fn is_news(code: &str) -> bool {
     code != "not_ready"
 }

@@ -11,7 +11,7 @@ use crate::config::LivenessRules;
 use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
 
-/// What was told last.
+/// The states that were told last.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     told: BTreeMap<HostId, LastAnnounced>,

@@ -18,7 +18,7 @@ use crate::releases;
 /// would else have thousands of slots looked at once for each of them.
 const COSTLY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(2));
 
-/// What a look came to.
+/// The result of a look.
 #[derive(Debug, Default)]
 pub(super) struct Step {
     /// Whether anything was stored.
@@ -67,7 +67,7 @@ pub(super) async fn step(
         .await
 }
 
-/// What comes of a look that changes nothing, as most do; those do not trouble the writer. `None` if it changes something.
+/// The result of a look that changes nothing, as most do; those do not trouble the writer. `None` if it changes something.
 fn look(coordinator: &Coordinator, service: &ServiceId) -> Option<Step> {
     let now = coordinator.ledger.now();
     coordinator.ledger.read(|state| {
@@ -83,7 +83,7 @@ fn look(coordinator: &Coordinator, service: &ServiceId) -> Option<Step> {
     })
 }
 
-/// What core says comes next; `None` if there is no such service, or nothing is to be decided.
+/// The next step by core; `None` if there is no such service, or nothing is to be decided.
 pub(crate) fn advance(state: &State, registry: &Registry, id: &ServiceId, now: Timestamp) -> Option<Advance> {
     // A decision on a store that is older than its fleet would undo what the fleet has done since.
     let service = state.services.get(id).filter(|_| !state.is_recovering())?;

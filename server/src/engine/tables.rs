@@ -9,10 +9,9 @@ use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
 use crate::routes;
 
-/// How often the table of one environment is derived at most; a table that takes longer than a quarter of that, at most a quarter of
-/// the time.
+/// The shortest time between two tables of one environment. One that takes long is followed by a rest of three times as long.
 const CALM: Duration = Duration::from_millis(100);
-/// How long it waits at most.
+/// The longest such rest.
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// Environments of which something has changed.

@@ -1,10 +1,10 @@
-//! Why somebody got no certificate, and what helps.
+//! Reasons for which somebody got no certificate, and their hints.
 
 use windlass_core::{HostId, OperatorName};
 
 use crate::ledger::WriteError;
 
-/// Why somebody got no certificate.
+/// The reason for which somebody got no certificate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EnrolError {
     /// No such token, for this host, now.
@@ -71,7 +71,7 @@ pub(crate) enum EnrolError {
 }
 
 impl EnrolError {
-    /// What the user can do next.
+    /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::TooOld => Some(

@@ -86,7 +86,7 @@ fn enrol(
         key: Digest::of(join.csr.spki()),
         joined_at: batch.now,
         certificate,
-        // Whoever held this name before is somebody else now.
+        // The earlier holder of this name is somebody else now.
         revoked_up_to: last,
         compared: batch.state.segment(),
         ingress_since: None,

@@ -1,6 +1,6 @@
 //! Operators' certificates: made against a single-use token, renewed, and revoked.
 //!
-//! What lets an operator in is a certificate that our CA signed, that nobody revoked, and whose key they have. The
+//! A certificate lets an operator in if our CA signed it, nobody revoked it, and they have its key. The
 //! ledger keeps beside it who was let in by whom, and up to which generation a name's certificates are revoked.
 //! The operator that `init` made is noted when they are first seen to act on operators or renew.
 
@@ -20,7 +20,7 @@ use crate::authority::Authority;
 use crate::ledger::{Change, State, WriteBatch};
 use crate::store::record::{OperatorRecord, OperatorTokenRecord, RevokedBy};
 
-/// How long a token is good: a person has to pass it on to another.
+/// The lifetime of a token: a person has to pass it on to another.
 const LIFETIME: Duration = Duration::from_secs(3600);
 /// Generations that a revocation or a new beginning leaves out, so that certificates which this store never heard
 /// of (it may have been restored from a backup) are revoked too.
@@ -94,7 +94,7 @@ fn enrol(
     token: &OperatorTokenRecord,
 ) -> Result<JoinedOperator, EnrolError> {
     let known = batch.state.operators.get(&join.name);
-    // Whoever held this name before is somebody else now, or has other rights.
+    // The earlier holder of this name is somebody else now, or has other rights.
     let last = known.map_or(0, |record| record.generation.max(record.revoked_up_to)).saturating_add(GAP);
     let identity = Identity::operator(batch.state.fleet.clone(), &join.name);
     let issued = authority

@@ -1,4 +1,4 @@
-//! What people ask of enrolment about operators: tokens, joining, taking out.
+//! Enrolment of operators, as people ask for it: tokens, joining, taking out.
 
 use std::net::IpAddr;
 use std::sync::Arc;

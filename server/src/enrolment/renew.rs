@@ -23,7 +23,7 @@ use crate::authority::Authority;
 use crate::ledger::{Change, WriteBatch};
 use crate::store::record::{CertificateRecord, HostRecord, Membership};
 
-/// How long after its end a certificate may still be renewed with proof of its key.
+/// Time after its end for which a certificate may still be renewed with proof of its key.
 pub(super) const RENEWABLE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) fn renew(

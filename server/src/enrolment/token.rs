@@ -10,7 +10,7 @@ use crate::audit;
 use crate::ledger::{Change, WriteBatch};
 use crate::store::record::{Membership, TokenRecord};
 
-/// How long a token is good.
+/// The lifetime of a token.
 const LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 pub(super) fn make(

@@ -14,7 +14,7 @@ use windlass_core::rollout::Question;
 
 use super::Networks;
 
-/// How long a connection may take.
+/// The longest time for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Asks providers.
@@ -34,7 +34,7 @@ struct NotAllowed(String);
 /// Looks names up, and leaves out addresses that may not be asked.
 struct Resolver(Arc<Networks>);
 
-/// Why there is no answer, and the bytes that say so, if any.
+/// The reason for which there is no answer, and the bytes that say so, if any.
 struct NoAnswer {
     said: Said,
     bytes: Vec<u8>,
@@ -205,7 +205,7 @@ async fn body(mut response: Response) -> Result<Vec<u8>, NoAnswer> {
     Ok(bytes)
 }
 
-/// Why there was no response, from the error's innermost cause.
+/// The reason for which there was no response, from the error's innermost cause.
 fn unreachable(error: &reqwest::Error) -> NoAnswer {
     let mut cause: &dyn Error = error;
     while let Some(inner) = cause.source() {

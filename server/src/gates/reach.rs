@@ -51,7 +51,7 @@ impl Networks {
     /// Checks that an address may be asked.
     ///
     /// # Errors
-    /// Why not, and what to do.
+    /// The reason against it, and the next step.
     pub(super) fn check(&self, address: IpAddr) -> Result<(), String> {
         let address = address.to_canonical();
         if !is_of_a_host(address) {

@@ -97,7 +97,7 @@ async fn provider_at(says: Arc<Mutex<(Timestamp, Option<&'static str>)>>) -> Pro
                     return std::future::pending().await;
                 };
                 let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
-                // Who reads no more than it wants ends the connection in the middle.
+                // A reader that has enough ends the connection in the middle.
                 drop(stream.write_all(&[head.into_bytes(), body.into_bytes()].concat()).await);
             });
         }

@@ -19,7 +19,7 @@ use super::in_flight::InFlight;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
-/// What a method needs.
+/// The requirement of a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     /// Nothing: it proves what it must by itself.
@@ -138,15 +138,15 @@ fn writes(path: &str) -> bool {
     service.starts_with("/windlass.") && !READING.iter().any(|reading| method.starts_with(reading))
 }
 
-/// Who calls, once the table has let them in.
+/// The caller, once the table has let them in.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// Where from, and with which certificate.
+    /// Its address and its certificate.
     pub connection: ConnectInfo,
 }
 
 impl Caller {
-    /// Who sent `request`.
+    /// The sender of `request`.
     pub(crate) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Status> {
         let connection = request.extensions().get::<ConnectInfo>().cloned();
         connection.map(|connection| Self { connection }).ok_or_else(|| Status::internal("no connection"))
@@ -192,11 +192,11 @@ impl Caller {
 pub(crate) struct AccessLayer {
     /// Whose certificates count.
     pub fleet: FleetId,
-    /// Where calls are counted.
+    /// The metrics that calls are counted in.
     pub metrics: Metrics,
     /// Calls that were begun and not answered.
     pub(super) calls: InFlight,
-    /// What peers may cause.
+    /// Allowances of peers.
     pub peers: Peers,
 }
 

@@ -1,4 +1,4 @@
-//! How many calls somebody may have begun and not finished: each may hold a message of 8 MiB that never ends.
+//! A bound on the calls that somebody may have begun and not finished: each may hold a message of 8 MiB that never ends.
 //!
 //! A call counts from its headers until it is answered (a stream: until it stands, since then there is one per
 //! host). Members are counted by identity, over all their connections; strangers, whose messages are small, by

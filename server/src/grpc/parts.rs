@@ -23,7 +23,7 @@ use super::link::LinkService;
 const SEND_LOGS: &str = "/windlass.v1.AgentLink/SendLogs";
 /// Largest message with lines: one line, or many short ones.
 const LARGEST: usize = MAX_LOG_LINE + LOG_BATCH;
-/// How long the rest of a message may take, once we wait for it.
+/// The longest time for the rest of a message, once we wait for it.
 const REST: Duration = Duration::from_secs(30);
 
 /// The service of agents, with smaller bounds for their logs.
@@ -115,7 +115,7 @@ impl hyper::body::Body for Parts {
     }
 }
 
-/// Where in its messages a body is: each has a byte of flags, four of length, and that many more.
+/// The position of a body in its messages: each has a byte of flags, four of length, and that many more.
 #[derive(Debug, Default)]
 struct Frames {
     head: Vec<u8>,

@@ -22,7 +22,7 @@ use crate::coordinator::Coordinator;
 
 /// Largest message of a stranger: a certificate request and a token.
 const MAX_ENROLMENT: usize = 64 << 10;
-/// How long a call may take that is not a stream; longer than clients wait.
+/// The longest time of a call that is not a stream; longer than clients wait.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Streams of one connection that were reset before they were looked at; one more, and it ends.

@@ -19,7 +19,7 @@ use crate::rollouts::RolloutError;
 use crate::services::ServiceError;
 use crate::trust::PublishError;
 
-/// Where a client finds what to do next.
+/// The header in which a client finds the next step.
 pub(crate) const HINT: &str = "windlass-hint";
 
 /// An error of ours as a status.
@@ -63,7 +63,7 @@ impl From<RecoveryError> for Status {
 pub(crate) trait Refusal: Error + 'static {
     /// Which code.
     fn code(&self) -> Code;
-    /// What to do next.
+    /// The next step.
     fn hint(&self) -> Option<String>;
 }
 

@@ -20,7 +20,7 @@ pub(crate) mod keys {
     pub(crate) const HEAD: &str = "head";
     /// The fleet whose store this is.
     pub(crate) const FLEET: &str = "fleet";
-    /// That the store was set back.
+    /// The key that says that the store was set back.
     pub(crate) const RECOVERY: &str = "recovery";
     /// Since when only named operators count, if a store was restored that nobody had signed.
     pub(crate) const CLOSED: &str = "closed";
@@ -107,9 +107,9 @@ pub(crate) enum Change {
     Plan(HostId, PlanRecord),
     /// The newest traffic table of an environment.
     Routes(EnvironmentId, Box<RoutesRecord>),
-    /// That the store was set back, or that this is over.
+    /// The store was set back, or this is over.
     Recovery(RecoveryRecord),
-    /// What a host last reported.
+    /// The last report of a host.
     Observation(HostId, Arc<Observation>),
     /// An audit entry: the exact bytes.
     Audit(u64, Vec<u8>),
@@ -122,7 +122,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// What to write under which key; `None` removes it.
+    /// The key, and its value; `None` removes it.
     pub(crate) fn write(&self) -> (String, Option<Vec<u8>>) {
         use keys::numbered;
         match self {
@@ -159,7 +159,7 @@ impl Change {
         }
     }
 
-    /// Who wants to hear of it.
+    /// The topic of its listeners.
     pub(crate) fn topic(&self) -> Option<Topic> {
         match self {
             Self::Host(host) => Some(Topic::Host(host.name.clone())),

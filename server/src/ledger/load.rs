@@ -17,7 +17,7 @@ use crate::store::dump;
 use crate::store::record::{self, RecordError, ReleaseRecord};
 use crate::store::{Entry, Revision, Store, StoreError, Transaction};
 
-/// Why the store cannot be used.
+/// The reason for which the store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The store itself.
@@ -43,7 +43,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// What the operator can do next.
+    /// The next step of the operator.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => error.hint(),

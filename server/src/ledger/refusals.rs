@@ -15,7 +15,7 @@ const ALL: Rate = Rate::new(1024, Duration::from_secs(1));
 const REMEMBERED: usize = 4096;
 const REFUSED: &str = "refused";
 
-/// Who was refused what.
+/// Refusals by peer and kind.
 #[derive(Debug)]
 pub(super) struct Refusals(Notices<(String, &'static str, String)>);
 

@@ -9,7 +9,7 @@ use windlass_core::{EnvironmentId, HostId, RolloutId, ServiceId};
 /// Topics not yet read by the slowest listener; who lags looks at everything.
 const BACKLOG: usize = 4096;
 
-/// What changed.
+/// The subject of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Topic {
     /// A host's record.
@@ -38,7 +38,7 @@ pub(crate) enum Topic {
     Event,
 }
 
-/// Where listeners hang. Clones share everything.
+/// The listeners. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Signals {
     topics: broadcast::Sender<Topic>,

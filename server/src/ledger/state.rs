@@ -22,7 +22,7 @@ use crate::store::record::{
 /// Events that are remembered.
 pub(super) const EVENTS_KEPT: u64 = 2000;
 
-/// What the coordinator knows for certain.
+/// The coordinator's certain knowledge.
 #[derive(Debug)]
 pub(crate) struct State {
     /// The fleet.
@@ -31,7 +31,7 @@ pub(crate) struct State {
     pub trust: TrustStore,
     /// Every version of it from 1 on, as envelopes.
     pub trust_chain: Vec<Vec<u8>>,
-    /// Where the audit log ends.
+    /// The end of the audit log.
     pub head: Head,
     /// The newest checkpoint: how many entries, and its envelope.
     pub checkpoint: Option<(u64, Vec<u8>)>,
@@ -53,7 +53,7 @@ pub(crate) struct State {
     pub slots: BTreeMap<ServiceId, Slots>,
     /// Slots by host.
     pub by_host: BTreeMap<HostId, BTreeSet<SlotId>>,
-    /// What all slots on a host take of it; a host without slots is not in here.
+    /// The resources that all slots on a host take of it; a host without slots is not in here.
     pub taken: BTreeMap<HostId, Taken>,
     /// Rollouts, the finished ones too.
     pub rollouts: BTreeMap<RolloutId, Rollout>,
@@ -63,9 +63,9 @@ pub(crate) struct State {
     pub routes: BTreeMap<EnvironmentId, RoutesRecord>,
     /// The restore of a store that nobody had signed, if there was one.
     pub closed: Option<ClosedRecord>,
-    /// That the store was set back once, if it was.
+    /// The record of a recovery, if the store was set back once.
     pub recovery: Option<RecoveryRecord>,
-    /// What each host last reported, as it is stored; what it reports now is the registry's.
+    /// The last report of each host, as it is stored; the present one is the registry's.
     pub observations: BTreeMap<HostId, Arc<Observation>>,
     /// The newest events, the oldest first.
     pub events: VecDeque<EventRecord>,
@@ -178,7 +178,7 @@ impl State {
     pub(super) fn add_release(&mut self, entry: ReleaseEntry, release: Release) {
         let digest = entry.name.digest;
         self.releases.insert(digest, release);
-        // What its slots take was not known before, if there are any already.
+        // The need of its slots was not known before, if there are any already.
         let slots = self.slots.get(&entry.service).into_iter().flat_map(BTreeMap::values);
         let hosts: BTreeSet<HostId> = slots.filter(|a| a.names(&digest)).map(|a| a.host().clone()).collect();
         hosts.iter().for_each(|host| self.take(host));
@@ -193,7 +193,7 @@ impl State {
         self.take(&host);
     }
 
-    /// What slots of services other than `service` take of `host`.
+    /// The resources that slots of services other than `service` take of `host`.
     pub(crate) fn taken_beside(&self, host: &HostId, service: Option<&ServiceId>) -> Taken {
         let shares = |service| self.slots_on(host).any(|(slot, _)| &slot.service == service);
         match service {

@@ -39,7 +39,7 @@ fn slot(name: &str) -> SlotId {
     format!("production/{name}/0").parse().unwrap()
 }
 
-/// What comes about to a host's plan.
+/// An event that changes a host's plan.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     /// A slot's part is this.
@@ -111,7 +111,7 @@ async fn a_part_has_the_number_of_the_first_plan_that_had_it() {
         let got: BTreeMap<&str, u64> = want.iter().map(|(name, _)| (*name, since(name))).collect();
         assert_eq!(got, want.iter().copied().collect(), "{step}: {change:?}");
     }
-    // What the plan before says is not what the slots were: nothing is taken to be unchanged.
+    // The plan before says other things than the slots were: nothing is taken to be unchanged.
     act(&ledger, Unnumbered("c", Phase::Standby)).await;
     act(&ledger, Put("a", Phase::Running)).await;
     assert_eq!(["a", "b", "c"].map(since), [11; 3]);

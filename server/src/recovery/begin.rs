@@ -1,4 +1,4 @@
-//! How a recovery begins: with a backup that is read, or with a host that is found to be ahead.
+//! The begin of a recovery: a backup that is read, or a host that is found to be ahead.
 
 use std::io::BufRead;
 
@@ -13,7 +13,7 @@ use crate::store::{Store, Transaction};
 
 use super::unvouched::{Dropped, Vouching};
 
-/// What came of an import.
+/// The result of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restored {
     /// Records that were read.

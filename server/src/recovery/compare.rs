@@ -12,7 +12,7 @@ use crate::ledger::{Change, State, WriteBatch, WriteError};
 use crate::plans;
 use crate::store::record::HostRecord;
 
-/// What a host says that it holds.
+/// The plan and the releases that a host says it holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hello<'a> {
     /// The number of its newest plan; 0 if it has none.
@@ -23,7 +23,7 @@ pub(crate) struct Hello<'a> {
     pub trust: u64,
 }
 
-/// What came of a comparison.
+/// The result of a comparison.
 enum Outcome {
     /// The store knows the plan, or a later one.
     Known,

@@ -15,18 +15,18 @@ use crate::store::record::{HostRecord, RecoveryRecord};
 /// Changes of one transaction. Nothing else is decided between two of them.
 const BATCH: usize = 512;
 
-/// What an admin says.
+/// The word of an admin.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     /// Hosts whose plan does not count.
     pub keep_store: BTreeSet<HostId>,
-    /// What was shown to them.
+    /// The preview that was shown to them.
     pub preview: Digest,
-    /// Who says so.
+    /// The admin.
     pub actor: String,
 }
 
-/// What is left to be stored after the first transaction.
+/// The changes left to store after the first transaction.
 struct Begun {
     view: RecoveryView,
     rest: Vec<Change>,
@@ -156,7 +156,7 @@ pub(super) async fn take_same(coordinator: &Coordinator, host: &HostId) -> Resul
         true
     });
     if taken.await? {
-        // What it has shown stays for the others, until the recovery ends.
+        // The plans that it has shown stay for the others, until the recovery ends.
         coordinator.recoveries.known(host);
         coordinator.host_changed(host);
         coordinator.ledger.signals().plan_of(host).notify_one();

@@ -13,7 +13,7 @@ use crate::ledger::State;
 /// Differences of one host that are said in `host show`.
 const LINES: usize = 20;
 
-/// What would happen if an admin said that the fleet goes on.
+/// The changes that would follow if an admin said that the fleet goes on.
 pub(crate) fn preview(coordinator: &Coordinator, keep_store: BTreeSet<HostId>) -> RecoveryView {
     let memory = coordinator.recoveries.snapshot();
     let choice = Choice { only: None, keep_store };
@@ -21,7 +21,7 @@ pub(crate) fn preview(coordinator: &Coordinator, keep_store: BTreeSet<HostId>) -
     coordinator.ledger.read(|state| propose(state, &memory, &choice, now).view)
 }
 
-/// What a host holds and the store does not, in words; empty if it is not held.
+/// The state that a host holds and the store does not, in words; empty if it is not held.
 pub(crate) fn of_host(coordinator: &Coordinator, state: &State, host: &HostId) -> Vec<String> {
     let Some((held, mut releases)) = coordinator.recoveries.of(host) else { return Vec::new() };
     releases.extend(state.releases.iter().map(|(digest, release)| (*digest, release.clone())));

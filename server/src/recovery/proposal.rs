@@ -1,4 +1,4 @@
-//! What would be stored if an admin said that the fleet goes on, and how that is shown. Pure: asked twice, once to show
+//! The changes that would be stored if an admin said that the fleet goes on, and their view. Pure: asked twice, once to show
 //! it and once to do it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,11 +14,11 @@ use crate::ledger::{Change, State};
 use crate::plans::{self, Overlay};
 use crate::store::record::{HostRecord, ReleaseRecord};
 
-/// What would be done.
+/// The proposed changes.
 pub(super) struct Proposal {
     /// In words.
     pub(super) view: RecoveryView,
-    /// What is stored, in an order in which a part of it does no harm: the plan of a host last, so that it is held
+    /// The changes to store, in an order in which a part of them does no harm: the plan of a host last, so that it is held
     /// again until everything before that is there.
     pub(super) changes: Vec<Change>,
     /// Hosts that are settled with it.
@@ -45,7 +45,7 @@ struct Builder<'a> {
     obstacles: BTreeMap<HostId, Vec<String>>,
 }
 
-/// What would be done about `memory` on top of `state`.
+/// The proposal for `memory` on top of `state`.
 pub(super) fn propose(state: &State, memory: &Memory, choice: &Choice, now: Timestamp) -> Proposal {
     let asked = |host: &HostId| choice.only.as_ref().is_none_or(|only| only.contains(host));
     let member = |host: &HostId| state.hosts.get(host).is_some_and(HostRecord::is_member);
@@ -199,7 +199,7 @@ impl<'a> Builder<'a> {
             services: merged.services.iter().map(|(id, service)| self.service(id, service)).collect(),
             digest: Digest::of(b""),
         };
-        // What is still being asked does not change what would be done; what would be done is in here.
+        // An open question does not change the proposal; the proposal itself is in here.
         view.digest =
             Digest::of(&serde_json::to_vec(&view).expect("a view has only string keys, so it is JSON"));
         view

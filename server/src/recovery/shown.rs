@@ -1,4 +1,4 @@
-//! What hosts have shown. In memory only: whoever is held shows it again on every new stream.
+//! Plans and releases that hosts have shown. In memory only: a host that is held shows them again on every new stream.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,12 +21,12 @@ use crate::ledger::State;
 const MOST_KEPT: usize = 4096;
 /// Releases that one host is asked for.
 const MOST_ASKED: usize = 1024;
-/// What all releases that were shown may take of our memory.
+/// The memory that all shown releases may take.
 const MOST_BYTES: usize = 64 << 20;
 /// Complaints about one host that are remembered.
 const COMPLAINTS: usize = 5;
 
-/// What hosts have shown. Clones share everything.
+/// Plans and releases that hosts have shown. Clones share everything.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recoveries {
     memory: Arc<Mutex<Memory>>,
@@ -53,7 +53,7 @@ pub(super) struct Held {
     pub(super) open: Option<BTreeSet<Digest>>,
     /// When it signed that the plan was carried out.
     pub(super) receipt: Option<Timestamp>,
-    /// What it showed and was not believed.
+    /// The parts that it showed and that were not believed.
     pub(super) complaints: Vec<String>,
 }
 
@@ -201,7 +201,7 @@ pub(crate) fn shown(coordinator: &Coordinator, host: &HostId, report: &pb::Relea
     held.complain(format!("release {}: {why}", digest.short()));
 }
 
-/// What an agent checks before it keeps a release, here once more: whatever a host says, operators have signed it.
+/// The agent's checks before it keeps a release, here once more: whatever a host says, operators have signed it.
 fn believe(state: &State, digest: &Digest, bytes: &[u8]) -> Result<Release, String> {
     if bytes.is_empty() {
         return Err("the host does not keep it".to_owned());

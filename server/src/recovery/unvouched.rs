@@ -63,7 +63,7 @@ impl Confirmed {
     }
 }
 
-/// How much of a backup was dropped.
+/// The dropped part of a backup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// Tokens of hosts and operators.

@@ -1,4 +1,4 @@
-//! What ingresses report: the newest of each host, and the windows of counters that decisions ask for, of services that a
+//! Reports of ingresses: the newest of each host, and the windows of counters that decisions ask for, of services that a
 //! rollout moves or a watch guards.
 //!
 //! Nothing of it is stored: after a start of the coordinator every window begins anew.

@@ -19,7 +19,7 @@ impl Registry {
         self.look(host, |live| self.judge(live.last_seen, now)).unwrap_or_else(|| self.judge(None, now))
     }
 
-    /// How many members the fleet has, and how many of them are connected.
+    /// The number of members of the fleet, and of those that are connected.
     pub(crate) fn count(&self, state: &State, now: Timestamp) -> (usize, usize) {
         self.look_at_clock();
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ impl Registry {
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
         let set = |at: &mut Timestamp| {
             let moved = Timestamp::from_millis(at.as_millis().saturating_add(step));
-            // What was heard between the setting and its being noticed is right already.
+            // A time that was heard between the setting and its being noticed is right already.
             let is_from_before = if step > 0 { moved <= now } else { *at > now };
             if is_from_before {
                 *at = moved;

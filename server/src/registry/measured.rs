@@ -1,4 +1,4 @@
-//! How hosts and instances do, as they said last.
+//! Measurements of hosts and instances, as they said last.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -23,19 +23,19 @@ impl Registry {
         self.with(host, |live| live.measured(stats, now));
     }
 
-    /// How a host does, or did.
+    /// The last measurements of a host.
     pub(crate) fn stats_of(&self, host: &HostId) -> Option<Arc<HostStats>> {
         self.look(host, |live| live.stats.clone()).flatten()
     }
 
-    /// How every host does that has said so lately.
+    /// The measurements of every host that has sent some lately.
     pub(crate) fn fresh_stats(&self, now: Timestamp) -> BTreeMap<HostId, Arc<HostStats>> {
         let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         let fresh = |live: &Live| live.stats.clone().filter(|stats| stats.is_fresh(now));
         hosts.iter().filter_map(|(host, live)| Some((host.clone(), fresh(live)?))).collect()
     }
 
-    /// What an instance on a host uses.
+    /// The use of an instance on a host.
     pub(crate) fn usage_of(&self, host: &HostId, instance: &str) -> Option<Usage> {
         self.look(host, |live| live.stats.as_ref().and_then(|stats| stats.usage(instance))).flatten()
     }

@@ -1,4 +1,4 @@
-//! What is forgotten when a service moves on: rollouts and releases that nothing needs.
+//! Removal of rollouts and releases that nothing needs, when a service moves on.
 
 use std::collections::BTreeSet;
 

@@ -20,14 +20,15 @@ use crate::quarantine;
 use crate::registry::Registry;
 use crate::store::record::ReleaseRecord;
 
-/// How far a release's date may be ahead of this clock. More than hosts allow (60 s): the clock of the coordinator may be the one
+/// The time that a release's date may be ahead of this clock. More than hosts allow (60 s): the clock of the coordinator may be the
+/// one
 /// that is wrong, and the hosts would take the release.
 const AHEAD: Duration = Duration::from_secs(600);
 
-/// How long the signatures of a release count where several people have to sign: each was made after the release was.
+/// Time for which the signatures of a release count where several people have to sign: each was made after the release was.
 const SIGNATURES_COUNT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Who asks for what the coordinator begins by itself.
+/// The actor of rollouts that the coordinator begins by itself.
 const ITSELF: &str = "windlass";
 
 /// A release to take.
@@ -41,7 +42,7 @@ pub(crate) struct Submission {
     pub retry_quarantined: bool,
     /// Only if this is still what would happen.
     pub preview: Option<Digest>,
-    /// Who submits it.
+    /// The submitter.
     pub actor: String,
 }
 
@@ -50,9 +51,9 @@ pub(crate) struct Submission {
 pub(crate) struct Rollback {
     /// Of which service.
     pub service: ServiceId,
-    /// Where to; the last good release before the current one if absent.
+    /// The target; the last good release before the current one if absent.
     pub to: Option<Counter>,
-    /// Who asks.
+    /// The asker.
     pub actor: String,
 }
 
@@ -151,7 +152,7 @@ fn verify(batch: &WriteBatch<'_>, envelope: &Envelope, id: &ServiceId) -> Result
     if release.created_at > batch.now + AHEAD {
         return Err(ReleaseError::FromTheFuture { at: release.created_at, now: batch.now });
     }
-    // What was taken in time may be submitted again.
+    // A release that was taken in time may be submitted again.
     let is_new = !batch.state.releases.contains_key(&envelope.digest());
     if is_new && keys.threshold() > 1 && batch.now >= release.created_at + SIGNATURES_COUNT {
         return Err(ReleaseError::SignaturesExpired { made: release.created_at });

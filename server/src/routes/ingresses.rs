@@ -16,7 +16,7 @@ use crate::ledger::{Change, State, Topic, WriteBatch};
 use crate::registry::Registry;
 use crate::store::record::{HostRecord, RoutesRecord};
 
-/// How far above what is known a number may be that a host shows: a captured host shows what it likes. It is a small part of the
+/// The step above the known number up to which a host may show one: a captured host shows what it likes. It is a small part of the
 /// step that hosts allow between two tables, so that all of them take the next one.
 const REACH: u64 = 1 << 16;
 const _: () =

@@ -24,7 +24,7 @@ use crate::recovery;
 use crate::routes;
 use crate::store::record::HostRecord;
 
-/// What a host may take of our memory and disk with each kind of report. Ours have a few KiB; an observation
+/// The bounds of each kind of report in our memory and disk. Ours have a few KiB; an observation
 /// grows with the slots.
 const MAX_FACTS: usize = 64 << 10;
 const MAX_OBSERVATION: usize = 4 << 20;
@@ -172,7 +172,7 @@ pub(crate) fn observed(coordinator: &Coordinator, host: &HostId, observation: &[
     Ok(revision)
 }
 
-/// What one host may have the coordinator remember, whatever fits into a message.
+/// Checks the part of a report that the coordinator remembers, whatever fits into a message.
 fn check_size(seen: &Observation) -> Result<(), Status> {
     let instances: usize = seen.slots.iter().map(|slot| slot.instances.len()).sum();
     if seen.slots.len() > MAX_SLOTS || instances > MAX_INSTANCES {
@@ -233,7 +233,7 @@ async fn store_facts(coordinator: &Coordinator, host: &HostId, facts: HostFacts)
         .await
 }
 
-/// What the host says of itself, but for what was certified when it joined: its address, and its labels, of which it
+/// The facts that a host tells of itself, but for those certified when it joined: its address, and its labels, of which it
 /// may drop some and never add one. A captured host would else claim `role=app`, and get such releases with all that
 /// is in them.
 fn pinned(record: &HostRecord, mut facts: HostFacts) -> Arc<HostFacts> {

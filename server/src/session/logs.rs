@@ -42,9 +42,9 @@ pub(crate) struct LogCommand {
     pub previous: bool,
     /// Only of this release; of all if empty.
     pub release: String,
-    /// How far instances were read already.
+    /// The positions up to which instances were read already.
     pub after: Vec<pb::LogPosition>,
-    /// Where they go. When the other end is dropped, the host is told to stop.
+    /// The receiver of the lines. When the other end is dropped, the host is told to stop.
     pub pieces: Arc<Pieces>,
 }
 
@@ -134,7 +134,7 @@ impl LogCommand {
 pub(crate) struct LogPiece {
     /// The line; none if lines are missing.
     pub(crate) line: Option<pb::LogLine>,
-    /// Why lines are missing.
+    /// The reason for which lines are missing.
     pub(crate) missing: String,
     nanos: i64,
     /// Its share of what may wait for the reader.

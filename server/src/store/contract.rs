@@ -1,4 +1,4 @@
-//! What every backend must do, as tests that run against each of them.
+//! The contract of every backend, as tests that run against each of them.
 
 use std::sync::Arc;
 

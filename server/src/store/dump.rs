@@ -30,7 +30,7 @@ pub(crate) const IMPORTING: &str = "importing";
 pub(crate) struct Backup {
     /// Its records, by key.
     pub records: Vec<(String, Vec<u8>)>,
-    /// What its last line says of all lines before.
+    /// The digest of all lines before, in the last one.
     pub digest: Digest,
     /// The envelope of its seal, as it was read; a backup of an older version has none.
     pub seal: Option<String>,
@@ -53,11 +53,11 @@ enum Line {
     Sealed(String),
 }
 
-/// What to do about half a store.
+/// The next step about half a store.
 pub(crate) const HALF_IMPORTED: &str =
     "move the `store` folder away and import the backup again: `windlass-server store import FILE`";
 
-/// Why a backup was not written or read.
+/// The reason for which a backup was not written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpError {
     /// The store.
@@ -84,7 +84,7 @@ pub enum DumpError {
 }
 
 impl DumpError {
-    /// What the operator can do next.
+    /// The next step of the operator.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => error.hint(),

@@ -28,7 +28,7 @@ pub use token::TokenRecord;
 /// The version that this code writes.
 const VERSION: u32 = 2;
 
-/// Why bytes are no record.
+/// The reason for which bytes are no record.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A later windlass-server wrote it.

@@ -26,13 +26,13 @@ use super::{Entry, Revision, Store, StoreError, Transaction, Watch, Watchers};
 use crate::crash::Point;
 use seal::{Note, Seal};
 
-/// Where the number of the last transaction stands. Sorts before every key of ours.
+/// The key of the last transaction's number. Sorts before every key of ours.
 const REVISION: &[u8] = b"\0revision";
-/// Where the seal over all records stands.
+/// The key of the seal over all records.
 const SEAL: &[u8] = b"\0seal";
 /// Says that the folder holds a store.
 const MARKER: &str = "WINDLASS-STORE";
-/// How long the lock of another user is waited for.
+/// The longest wait for the lock of another user.
 const LOCK: Duration = Duration::from_secs(2);
 
 /// A folder with a sled database in it.
@@ -49,7 +49,7 @@ struct Inner {
     watchers: Watchers,
 }
 
-/// What the newest transaction left.
+/// The state after the newest transaction.
 struct Last {
     revision: Revision,
     seal: Seal,
@@ -59,7 +59,7 @@ struct Last {
 impl SledStore {
     /// Opens the store in `path`, or makes one if there never was any. Blocks.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        // What sled stumbles over in a damaged file, it panics about.
+        // sled panics about a damaged file.
         catch_unwind(AssertUnwindSafe(|| Self::open_sealed(path))).unwrap_or_else(|_| {
             Err(StoreError::Unreadable { path: path.to_owned(), source: "the database is damaged".into() })
         })

@@ -17,7 +17,7 @@ pub struct Changed {
     pub revision: Revision,
 }
 
-/// What a watcher hears.
+/// A notice to a watcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// A key changed; read it.

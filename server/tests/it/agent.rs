@@ -138,7 +138,7 @@ impl Agent {
         Ok(Link { sender, stream, client })
     }
 
-    /// What it is.
+    /// Facts about the host.
     pub(crate) fn facts(&self) -> HostFacts {
         HostFacts {
             agent_version: "test".to_owned(),
@@ -184,7 +184,7 @@ impl Agent {
         self.plan = Some((plan, envelope.to_vec()));
     }
 
-    /// What it would report of the plan it has.
+    /// The report of the plan that it has.
     pub(crate) fn observe(&self, revision: u64) -> Observation {
         let slots = self.plan.iter().flat_map(|(plan, _)| &plan.slots);
         Observation {
@@ -253,7 +253,7 @@ impl Agent {
     }
 }
 
-/// Why a release failed.
+/// Evidence of a release's failure.
 pub(crate) fn evidence(release: Digest) -> Evidence {
     Evidence {
         instance: None,
@@ -409,7 +409,7 @@ fn gpu_stats(host: &HostId) -> GpuStats {
     }
 }
 
-/// What a host says whose containers use three quarters of their memory.
+/// The measurements of a host whose containers use three quarters of their memory.
 fn measure(agent: &Agent) -> pb::StatsReport {
     let seen = agent.observe(1);
     let instances = seen.slots.iter().flat_map(|slot| &slot.instances).map(|instance| InstanceStats {

@@ -1,4 +1,4 @@
-//! What a person can see afterwards: decisions and events.
+//! The record of a rollout for a person, afterwards: decisions and events.
 
 use windlass_proto::pb;
 
@@ -102,7 +102,7 @@ async fn followed_events_are_taken_up_where_they_ended_each_once() {
             next = Some(item.next);
         }
         drop(stream);
-        // What happens while nobody follows comes with the next stream.
+        // Events without a follower come with the next stream.
         Agent::joined(&fleet, &format!("quiet-{round}")).await;
         fleet.kill().await;
         fleet.run().await;

@@ -131,7 +131,7 @@ async fn a_banned_name_never_comes_back() {
     let refused = control.create_host_token(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
 
-    // Who knows nothing but the name is refused too, and fills no audit log with it.
+    // A caller who knows nothing but the name is refused too, and fills no audit log with it.
     let other = token(&fleet, "web-2").await;
     let before = audit_entries(&fleet).await;
     let (key, receipts) = (TlsKey::generate().unwrap(), SigningKey::generate().unwrap());

@@ -27,7 +27,7 @@ use windlass_server::store::memory::MemoryStore;
 use windlass_server::store::{Store, StoreError};
 use windlass_server::{Config, StartError, start, start_on};
 
-/// What every wait of a test gives up after.
+/// The longest wait of a test.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// A fleet; dropping it kills the coordinator.
@@ -199,7 +199,7 @@ impl Fleet {
         self.ca.issue_new(&Leaf::operator(identity, grant.parse().unwrap(), 1), now()).unwrap()
     }
 
-    /// What an operator calls with.
+    /// A client of an operator.
     pub(crate) async fn control(&self, grant: &str) -> ControlClient<Channel> {
         ControlClient::new(self.channel(&self.operator(grant)).await.unwrap())
     }

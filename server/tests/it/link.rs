@@ -1,4 +1,4 @@
-//! What goes over an agent's stream besides plans.
+//! The messages of an agent's stream besides plans.
 
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::keys::SigningKey;

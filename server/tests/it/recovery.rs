@@ -321,7 +321,7 @@ async fn restored_coordinator_holds_exclusive_until_hosts_report() {
     assert_eq!(acknowledged(1).await, pb::HeartbeatAck { number: 1, seq: u64::MAX }, "nobody knows");
     let view = stands(&fleet, "web-2", "unheard").await;
     recover(&fleet, &view, &[]).await.unwrap();
-    // What it held when the coordinator was restored was compared, and comes under a number of its own.
+    // The plan that it held when the coordinator was restored was compared, and comes under a number of its own.
     let newest = agents[0].plan.as_ref().unwrap().0.seq + 1;
     assert_eq!(acknowledged(2).await, pb::HeartbeatAck { number: 2, seq: newest });
 }
@@ -363,7 +363,7 @@ async fn release_with_a_conflicting_number_is_not_adopted() {
     assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded");
     let old = backup(&fleet).await;
     let mut agents = restore(&mut fleet, &mut players, &old, 1).await;
-    // What nobody but the holder of two keys can make: a plan of ours that names another r1.
+    // A forgery that only the holder of two keys can make: a plan of ours that names another r1.
     let dispatch = SigningKey::load(&fleet.folder.path().join("keys/dispatch.key")).unwrap();
     let other = release(1, 1, "other");
     let mut agent = agents.remove(0);

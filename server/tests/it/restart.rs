@@ -1,4 +1,4 @@
-//! What survives the end of a coordinator.
+//! The state that survives the end of a coordinator.
 
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::keys::SigningKey;

@@ -91,7 +91,7 @@ impl Ingress {
         pb::IngressReport { report: encode(&report) }
     }
 
-    /// What a hello says of them.
+    /// The positions of a hello.
     pub(crate) fn positions(&self) -> Vec<pb::RoutesPosition> {
         let tables = self.0.lock().unwrap();
         let newest = tables.iter().max_by_key(|(routes, _)| routes.seq);

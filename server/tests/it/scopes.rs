@@ -1,4 +1,4 @@
-//! What is about one environment is for those whose scope holds it: every call of `Control`, by operators of
+//! Scopes: data of one environment is for those whose scope holds it: every call of `Control`, by operators of
 //! another one.
 
 use tonic::{Code, Status};
@@ -45,7 +45,7 @@ async fn everything(fleet: &Fleet, grant: &str) -> Vec<(&'static str, Code)> {
     seen
 }
 
-/// What changes something, with what it answers to those who may not.
+/// The calls that change something, with their answers to those who may not.
 async fn changes(fleet: &Fleet, grant: &str) -> Vec<(&'static str, Code)> {
     let mut c = fleet.control(grant).await;
     let web = || "default/web".to_owned();

@@ -1,4 +1,4 @@
-//! How hosts and instances do: what agents say of it, what the coordinator keeps, and what Prometheus reads.
+//! Measurements of hosts and instances: as agents send them, as the coordinator keeps them, as Prometheus reads them.
 
 mod boards;
 mod format;

@@ -17,7 +17,7 @@ use windlass_server::store::record::{
 };
 use windlass_server::store::{Store, dump};
 
-/// What a record says is written and read again to the same.
+/// A record is written and read again to the same.
 fn record<T: Serialize + DeserializeOwned>(data: &[u8]) {
     if let Ok(read) = decode::<T>(data) {
         let written = encode(&read);

@@ -1,4 +1,4 @@
-//! What the engine answers about containers, events and logs, and labels, which anybody on the host may have set. The
+//! Answers of the engine about containers, events and logs, and labels, which anybody on the host may have set. The
 //! agent's reader is private to it, so that its source is built in here.
 #![no_main]
 #![allow(dead_code)]

@@ -1,4 +1,4 @@
-//! What an agent finds in its folder: the journal, as it is and with a checksum that fits, and its smaller files.
+//! Files of an agent's folder: the journal, as it is and with a checksum that fits, and the smaller ones.
 #![no_main]
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What agents say: observations, facts and statistics, as the coordinator reads them.
+//! Reports of agents: observations, facts and statistics, as the coordinator reads them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

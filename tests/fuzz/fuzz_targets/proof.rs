@@ -1,4 +1,4 @@
-//! What enrolment takes from strangers beside the request: raw keys, proofs, chains, secrets.
+//! Input of strangers to enrolment beside the request: raw keys, proofs, chains, secrets.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

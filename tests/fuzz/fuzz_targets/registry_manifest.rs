@@ -1,4 +1,4 @@
-//! What a registry answers: manifests, indexes, configurations. The CLI's reader is private to it, so that its
+//! Answers of a registry: manifests, indexes, configurations. The CLI's reader is private to it, so that its
 //! source is built in here.
 #![no_main]
 #![allow(dead_code)]

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use windlass_core::manifest::Setting;
 use windlass_core::{Amount, Counter, Digest, HostId, ServiceId, Size, SlotId, Span, Timestamp};
 
-/// What is read is written in its one spelling, which is read to the same.
+/// A value that is read is written in its one spelling, which is read to the same.
 fn one_spelling<T: FromStr + Display + PartialEq + Debug>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
         let written = value.to_string();

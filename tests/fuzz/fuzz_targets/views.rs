@@ -1,4 +1,4 @@
-//! What a coordinator answers to the CLI, JSON inside of protobuf: statuses, previews, explanations.
+//! Answers of a coordinator to the CLI, JSON inside of protobuf: statuses, previews, explanations.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,7 +10,7 @@ use windlass_core::view::{
 };
 use windlass_proto::json::{decode, encode};
 
-/// What is read is written and read to the same: `-o json` shows what was decided by.
+/// A view that is read is written and read to the same: `-o json` shows the inputs of decisions.
 fn read<T: Serialize + DeserializeOwned>(data: &[u8]) {
     if let Ok(view) = decode::<T>("view", data) {
         let written = encode(&view);

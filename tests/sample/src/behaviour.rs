@@ -1,9 +1,9 @@
-//! How this instance shall behave: read once from the environment, so that a test makes any case
+//! The behaviour of this instance: read once from the environment, so that a test makes any case
 //! with nothing but `env:` in a manifest. The table of variables is in `tests/lab/README.md`.
 
 use std::time::{Duration, Instant};
 
-/// What the environment asked for, and when the process started.
+/// The behaviour that the environment asked for, and the start of the process.
 #[derive(Debug)]
 pub struct Behaviour {
     pub started_at: Instant,

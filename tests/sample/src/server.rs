@@ -164,7 +164,7 @@ impl Server {
         }
     }
 
-    /// What users would call: subject to `FAIL_PERCENT` and `LATENCY_MS`.
+    /// A user's request: subject to `FAIL_PERCENT` and `LATENCY_MS`.
     fn ordinary(&self, request: &Request) -> (u16, String) {
         let behaviour = &self.behaviour;
         let asked = request.parameter("ms").and_then(|ms| ms.parse().ok()).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! A simulated agent: the real verification and the real decisions, over a modelled engine, disk and network.
 //!
-//! What its process knows is in [`Agent`] and is lost with it; what it wrote down is in [`crate::host::Disk`]. The
+//! The knowledge of its process is in [`Agent`] and is lost with it; its files are in [`crate::host::Disk`]. The
 //! order is that of the real one: verified, written, and only then acted upon.
 
 mod documents;
@@ -31,9 +31,9 @@ use crate::host::{Host, Written, uptime};
 pub use link::Link;
 pub use requests::STOPPED;
 
-/// How often everything is looked at although nothing happened.
+/// Time between two looks at everything without an event.
 const RESYNC: Duration = Duration::from_secs(15);
-/// How soon the engine is asked again while it does not answer.
+/// Time until the engine is asked again while it does not answer.
 const AWAY: Duration = Duration::from_secs(2);
 /// Decisions at one moment; more are a loop.
 const MOST_AT_ONCE: u32 = 40;
@@ -59,7 +59,7 @@ pub struct Agent {
     outcomes: Vec<Outcome>,
     slots: Vec<SlotObservation>,
     watched: BTreeMap<String, Watched>,
-    /// What it says that it sees, the newest.
+    /// Its newest report.
     pub report: Option<Observation>,
     /// The coordinator's last sign of life, by a clock that nobody sets.
     contact: Option<Contact>,
@@ -69,16 +69,16 @@ pub struct Agent {
     /// The plan of the journal as it was found.
     from_journal: Option<PlanNumber>,
     clock_set_at: Timestamp,
-    /// What was carried out here is newer than the plan in force.
+    /// The carried out plan, if it is newer than the plan in force.
     behind: Option<PlanNumber>,
-    /// What a person has to know.
+    /// The conditions, for people.
     conditions: Vec<Condition>,
     decided: (Timestamp, u32),
     /// The same since the beginning of a second.
     decided_lately: (Timestamp, u32),
 }
 
-/// What is known of a run from asking it.
+/// The knowledge of a run from asking it.
 #[derive(Debug)]
 struct Watched {
     run: u64,
@@ -88,7 +88,7 @@ struct Watched {
 }
 
 impl Agent {
-    /// How many slots the plan in force has.
+    /// The number of slots in the plan in force.
     pub fn slots(&self) -> u64 {
         let slots = self.desired.plan.as_ref().map_or(0, |plan| plan.slots.len());
         u64::try_from(slots).unwrap_or(u64::MAX)
@@ -365,7 +365,7 @@ impl Host {
         self.agent.as_ref().and_then(|agent| agent.desired.plan.as_ref()).map_or(0, |plan| plan.seq)
     }
 
-    /// What the plan in force says of a slot.
+    /// The slot in the plan in force.
     pub(crate) fn plan_slot(&self, slot: &SlotId) -> Option<&windlass_core::plan::PlanSlot> {
         let plan = self.agent.as_ref()?.desired.plan.as_ref()?;
         plan.slots.iter().find(|want| &want.slot == slot)
@@ -400,7 +400,7 @@ impl Host {
         agent.lease().is_none_or(|c| limit.is_some_and(|limit| uptime(now).saturating_sub(c.at) >= limit))
     }
 
-    /// What failed here, as its reports say: it may not be started again unasked.
+    /// Notes the content that failed here, as its reports say: it may not be started again unasked.
     fn note_failures(&mut self, context: &mut Context) {
         use windlass_core::observation::FailureReason;
         let Some(agent) = &self.agent else { return };

@@ -67,7 +67,7 @@ impl World {
         self.context.queue.push(at, Event::Act(Action::Republish));
     }
 
-    /// Whoever holds the root keys publishes again what the coordinator has no more.
+    /// The holder of the root keys publishes again the documents that the coordinator has no more.
     pub(crate) async fn republish(&mut self) -> Result<(), EmbeddedError> {
         let Some(embedded) = &self.center.embedded else { return Ok(()) };
         let (version, _) = embedded.trust_after(0);

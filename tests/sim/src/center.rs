@@ -28,7 +28,7 @@ use crate::network;
 /// Turns of the engine after one event; more are a loop.
 const MOST_TURNS: u32 = 300;
 
-/// Where the coordinator's memory is while it is dead.
+/// The coordinator's memory while it is dead.
 #[derive(Clone)]
 pub enum Backing {
     /// In this process.
@@ -103,7 +103,7 @@ impl Center {
         self.clock.set(now);
     }
 
-    /// What its clock shows.
+    /// The time of its clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -219,7 +219,7 @@ impl Center {
         }
     }
 
-    /// What sessions have to say.
+    /// Sends the messages of sessions.
     fn say(&mut self, context: &mut Context, hosts: &[Host]) {
         let Some(embedded) = &self.embedded else { return };
         let replaced = |(_, seat): &(&usize, &mut Seat)| seat.session.is_replaced();

@@ -1,4 +1,4 @@
-//! What must always hold, looked at after every event.
+//! Invariants, looked at after every event.
 //!
 //! | invariant | where |
 //! |---|---|
@@ -41,7 +41,7 @@ pub use decisions::allowed;
 pub use exempt::{Exempted, Exemption};
 pub use rest::{at_rest, checkpoint};
 
-/// What is checked, and what has to be remembered for it.
+/// The checks, and their memory.
 #[derive(Debug, Default)]
 pub struct Checks {
     violation: Option<String>,
@@ -57,13 +57,13 @@ pub struct Checks {
     serving: BTreeSet<SlotId>,
     /// Instances that served and were stopped by a step of ours in this event.
     stops: Vec<(SlotId, u32)>,
-    /// How much a plan may leave without an instance that serves, by host and number.
+    /// The number of slots that a plan may leave without a serving instance, by host and number.
     allowed: BTreeMap<(HostId, u64), BTreeMap<ServiceId, u32>>,
     /// When each plan was made, by host and number.
     made: BTreeMap<(HostId, u64), Timestamp>,
     /// Digests of the plans that were offered.
     plans: BTreeMap<(HostId, u64), Digest>,
-    /// What each of them says of its slots.
+    /// The slots in each of them.
     parts: BTreeMap<(HostId, u64), BTreeMap<SlotId, PlanSlot>>,
     /// Since when each rollout soaks.
     soaks: BTreeMap<RolloutId, Timestamp>,
@@ -76,9 +76,9 @@ pub struct Checks {
     pub exclusive: BTreeSet<ServiceId>,
     /// Whether requests are led in this world.
     pub is_routed: bool,
-    /// What was excused.
+    /// The exempted violations.
     pub exempted: Exempted,
-    /// What ingresses did.
+    /// The work of ingresses.
     pub led: Led,
     lanes: lanes::Lanes,
     routed: routed::Routed,
@@ -88,7 +88,7 @@ pub struct Checks {
     pub stopped: u64,
 }
 
-/// What ingresses and gates did in a run.
+/// The work of ingresses and gates in a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Led {
     /// Requests that were led to an instance.
@@ -101,7 +101,7 @@ pub struct Led {
     pub returns: u64,
 }
 
-/// What the coordinator stores of a service.
+/// The coordinator's record of a service.
 #[derive(Debug, Default)]
 struct Known {
     slots: Slots,
@@ -110,7 +110,7 @@ struct Known {
     excused: BTreeSet<HostId>,
 }
 
-/// Why a slot has no instance that serves.
+/// The reason for which a slot has no serving instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outage {
     /// A step of ours stopped it, under a plan that allows so many.
@@ -125,7 +125,7 @@ impl Checks {
         self.violation.get_or_insert(violation);
     }
 
-    /// What does not hold.
+    /// The violation.
     pub const fn violation(&self) -> Option<&String> {
         self.violation.as_ref()
     }
@@ -215,7 +215,7 @@ impl Checks {
         }
     }
 
-    /// What a plan allows to be stopped, as the coordinator signs it.
+    /// Notes the stops that a plan allows, as the coordinator signs it.
     pub fn offered(
         &mut self,
         host: &HostId,
@@ -249,7 +249,7 @@ impl Checks {
         self.unshown.contains(host) && !known.is_some_and(|known| Intent::from(known).has_run(&seen.release))
     }
 
-    /// What the coordinator had promised is forgotten, but for what hosts hold: only that binds it.
+    /// Forgets the coordinator's promises, but for those that hosts hold: only these bind it.
     pub fn set_back(&mut self, hosts: &[Host], now: Timestamp) {
         self.lanes.set_back();
         self.routed.set_back(now);

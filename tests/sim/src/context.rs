@@ -1,4 +1,4 @@
-//! What everything that happens has at hand: time, chance, the queue, the releases, the checks.
+//! The context of every event: time, chance, the queue, the releases, the checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::shop::Shop;
 /// In so many of a hundred worlds requests are led.
 const ROUTED: u64 = 40;
 
-/// What a simulation is like.
+/// The conditions of a simulation.
 #[derive(Debug, Clone, Copy)]
 pub struct Weather {
     /// Most milliseconds that a message takes.
@@ -28,7 +28,7 @@ pub struct Weather {
     pub overtakes: bool,
 }
 
-/// What everything that happens has at hand.
+/// The context of every event.
 pub struct Context {
     /// Now.
     pub now: Timestamp,
@@ -38,7 +38,7 @@ pub struct Context {
     pub traffic: Dice,
     /// Whether requests are led in this world.
     pub is_routed: bool,
-    /// What will happen.
+    /// The future events.
     pub queue: Queue,
     /// Releases.
     pub shop: Shop,
@@ -46,7 +46,7 @@ pub struct Context {
     pub checks: Checks,
     /// The network.
     pub weather: Weather,
-    /// What the network remembers.
+    /// The network's memory.
     pub streams: Streams,
     /// Hosts that the coordinator does not let in.
     pub refused: BTreeSet<usize>,

@@ -23,11 +23,11 @@ use crate::world::World;
 
 pub use proxy::{Instance, Proxy};
 
-/// How often a process looks at its requests, and reports if something has changed.
+/// Time between two looks of a process at its requests, and between its reports if something has changed.
 const PULSE: Duration = Duration::from_secs(2);
-/// How long a process waits for the newest table of its agent before it serves by the one that it has.
+/// Time that a process waits for the newest table of its agent before it serves by its own.
 const NEWEST: Duration = Duration::from_secs(2);
-/// How long a process that was taken over finishes its requests at most.
+/// The longest time in which a process that was taken over finishes its requests.
 const ENDING: Duration = Duration::from_secs(60);
 
 /// A table that was verified.
@@ -37,7 +37,7 @@ pub struct Kept {
     envelope: Bytes,
     /// Its numbers and digest.
     pub accepted: AcceptedRoutes,
-    /// What it says.
+    /// The table.
     pub routes: Arc<Routes>,
 }
 
@@ -137,7 +137,7 @@ impl Host {
         }
     }
 
-    /// What was refused for now is looked at again.
+    /// Keeps an offer that was refused for now: it is looked at again.
     fn keep_offer(&mut self, envelope: Bytes) {
         if let Some(agent) = &mut self.agent {
             agent.table = Some(envelope);

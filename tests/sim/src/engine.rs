@@ -48,11 +48,11 @@ pub struct Process {
 /// A request under way.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What was asked for.
+    /// The step that was asked for.
     pub step: Step,
     /// Which life of the agent asked.
     pub life: u64,
-    /// How far it is.
+    /// Its progress.
     pub stage: u8,
     /// Nobody waits for it any more.
     pub is_orphan: bool,

@@ -1,4 +1,4 @@
-//! What happens, and when.
+//! Events and their times.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -59,7 +59,7 @@ pub enum Event {
     Act(Action),
 }
 
-/// What happens to a process.
+/// An event of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
     /// It can be used.
@@ -77,13 +77,13 @@ pub enum Life {
 /// From an agent.
 #[derive(Debug, Clone)]
 pub enum Up {
-    /// Who it is, its trust document's version, the newest plan it took, and the traffic tables that it has.
+    /// Its facts, its trust document's version, the newest plan it took, and the traffic tables that it has.
     Hello(Box<HostFacts>, u64, u64, Vec<u8>, Vec<RoutesPosition>),
     /// It is there; the number of the heartbeat.
     Beat(u64),
-    /// What it sees, as it travels.
+    /// Its observation, as it travels.
     Observation(Vec<u8>),
-    /// What its ingress reports.
+    /// The report of its ingress.
     Ingress(Vec<u8>),
     /// It wants these releases.
     Fetch(Vec<Digest>),
@@ -143,7 +143,7 @@ impl Queue {
         self.heap.push(Reverse((at, self.made, place)));
     }
 
-    /// What happens next.
+    /// The next event.
     pub fn pop(&mut self) -> Option<(Timestamp, Event)> {
         let Reverse((at, _, place)) = self.heap.pop()?;
         let event = self.events[place].take()?;

@@ -20,7 +20,7 @@ use crate::event::Event;
 use crate::keys::{BEGIN, fleet, keys};
 use crate::shop::LEASE;
 
-/// What survives the agent's process.
+/// The state that survives the agent's process.
 #[derive(Debug, Clone)]
 pub struct Disk {
     /// The journal; `None` if it cannot be read.
@@ -41,7 +41,7 @@ pub fn uptime(now: Timestamp) -> Duration {
     now.since(BEGIN)
 }
 
-/// What came of a write to the disk.
+/// The result of a write to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     /// It is there.
@@ -68,17 +68,17 @@ pub struct Host {
     pub index: usize,
     /// Its name.
     pub name: HostId,
-    /// What it is.
+    /// Its facts.
     pub facts: HostFacts,
     /// As the agent's decisions know it.
     pub local: Arc<LocalHost>,
-    /// What its policy gives to containers, in bytes.
+    /// The memory that its policy gives to containers, in bytes.
     pub memory: u64,
     /// Milliseconds that its clock is ahead.
     pub ahead: i64,
     /// Whether the machine is on.
     pub is_on: bool,
-    /// How often it came up.
+    /// The number of its boots.
     pub boots: u64,
     /// Nothing it sends arrives.
     pub cut_up: bool,
@@ -94,15 +94,15 @@ pub struct Host {
     pub doom: Option<Doom>,
     /// Its certificate.
     pub peer: Option<PeerIdentity>,
-    /// How often it joined.
+    /// The number of its joins.
     pub joined: usize,
     /// Its ingress.
     pub edge: Edge,
     /// Its engine.
     pub engine: Engine,
-    /// What ended before was ended by a reboot or an outage of the engine.
+    /// An end before this time is that of a reboot or of an outage of the engine.
     pub interrupted_before: Timestamp,
-    /// What survives.
+    /// The state that survives.
     pub disk: Disk,
     /// An older copy of it.
     pub copy: Option<Disk>,
@@ -243,7 +243,7 @@ impl Host {
         Some(Contact { at, seq: Some(u64::MAX) })
     }
 
-    /// What was known of its journal holds no more: the world changed it.
+    /// Forgets the known journal: the world changed it.
     pub fn forget(&mut self, context: &mut Context) {
         self.is_astray = true;
         self.loss_unheard_since.get_or_insert(context.now);
@@ -293,7 +293,7 @@ impl Host {
         }
     }
 
-    /// What its clock shows.
+    /// The time of its clock.
     pub fn clock(&self, now: Timestamp) -> Timestamp {
         Timestamp::from_millis(now.as_millis() + self.ahead)
     }

@@ -113,6 +113,6 @@ fn bad(context: &mut Context, host: &Host, about: &PlanSlot) -> Vec<Digest> {
         };
         of_service.iter().filter(fits).map(|(digest, ..)| *digest).collect::<Vec<Digest>>()
     };
-    // Where there is none of a kind, the next one is tried.
+    // Without one of a kind, the next one is tried.
     (first..first + 3).map(of_kind).find(|found| !found.is_empty()).unwrap_or_default()
 }

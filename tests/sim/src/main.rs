@@ -22,7 +22,7 @@ struct Args {
     /// Fresh seeds for so many seconds instead.
     #[arg(long = "for", value_name = "SECONDS")]
     lasts: Option<u64>,
-    /// Where coordinators keep their memory.
+    /// Store of coordinators.
     #[arg(long, value_enum, default_value = "memory")]
     store: Kept,
     /// Threads; one per core unless told.

@@ -11,7 +11,7 @@ use crate::shop::Behaviour;
 use crate::trouble::Trouble;
 use crate::world::World;
 
-/// What a person does with whatever is under way.
+/// A person's action on a rollout under way.
 #[derive(Debug, Clone, Copy)]
 pub enum Meddling {
     /// Steers it.
@@ -37,7 +37,7 @@ impl Meddling {
 }
 
 impl World {
-    /// What befalls ingresses, and what people do in a world that has some.
+    /// Draws the troubles of ingresses, and the actions of people in a world that has some.
     pub(crate) fn draw_lanes(&mut self, begin: windlass_core::Timestamp, window: u64) {
         let (hosts, services) = (self.hosts.len(), self.profiles.len());
         let edges: Vec<usize> = (0..hosts).filter(|index| self.hosts[*index].edge.is_installed).collect();

@@ -23,7 +23,7 @@ pub struct Mortal {
     left: AtomicI64,
     /// Whether the last write is stored: 0 or 1.
     stored: AtomicI64,
-    /// How often it was asked to write.
+    /// The number of asked writes.
     pub written: AtomicU64,
 }
 

@@ -19,7 +19,7 @@ use crate::host::Host;
 /// One direction of a stream.
 type Way = (usize, u64, bool);
 
-/// What the network remembers of streams.
+/// The network's memory of streams.
 #[derive(Debug, Default)]
 pub struct Streams {
     /// Nothing arrives here any more.

@@ -19,7 +19,7 @@ use crate::shop::Behaviour;
 use crate::trouble::Trouble;
 use crate::world::World;
 
-/// What a person does. Services and hosts are named by their index.
+/// An action of a person. Services and hosts are named by their index.
 #[derive(Debug, Clone, Copy)]
 pub enum Action {
     /// Deploys a new release.
@@ -265,7 +265,7 @@ impl World {
         let done = embedded.steer_host(&name, action).await;
         let is_evicted = matches!(action, HostAction::Evict | HostAction::Ban);
         if is_evicted && !matches!(done, Err(EmbeddedError::Refused(_))) {
-            // Whoever evicts it says that it is off.
+            // The person who evicts it says that it is off.
             self.hosts[host].is_disowned = self.hosts[host].is_on;
         }
         done?;
@@ -389,7 +389,7 @@ impl World {
             let name = self.hosts[host].name.clone();
             let scheduling = embedded.look(|view| view.scheduling(&name));
             let is_refused = self.context.refused.remove(&host);
-            // Whoever lets a host join again waits until what it had runs elsewhere.
+            // The person who lets a host join again waits until its slots run elsewhere.
             let has_slots = embedded.look(|view| {
                 view.slots().values().flat_map(BTreeMap::values).any(|assignment| assignment.host() == &name)
             });

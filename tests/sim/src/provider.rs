@@ -1,4 +1,4 @@
-//! Whoever is asked by gates: answers of each kind, in time, late, or never.
+//! Providers of gates: answers of each kind, in time, late, or never.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use crate::open::{OPEN, is_open};
 use crate::say;
 use crate::world::{Outcome, World};
 
-/// Where coordinators keep their memory.
+/// The memory of coordinators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kept {
     /// In this process.
@@ -25,7 +25,7 @@ pub enum Kept {
     Sled,
 }
 
-/// What many runs came to.
+/// The results of many runs.
 #[derive(Debug, Default)]
 pub struct Total {
     /// Runs.
@@ -36,11 +36,11 @@ pub struct Total {
     pub starts: u64,
     /// Instances that served and were stopped by steps of ours.
     pub stops: u64,
-    /// How rollouts ended.
+    /// The ends of rollouts.
     pub ends: BTreeMap<&'static str, usize>,
-    /// What was excused in all of them.
+    /// The exempted violations of all of them.
     pub exempted: Exempted,
-    /// What ingresses and gates did in all of them.
+    /// The work of ingresses and gates in all of them.
     pub led: Led,
     /// Those in which something did not hold.
     pub violations: Vec<Outcome>,
@@ -55,7 +55,7 @@ pub struct Total {
 pub struct Seeds {
     /// The first.
     pub from: u64,
-    /// How many; without end if absent.
+    /// The number of runs; without end if absent.
     pub count: Option<u64>,
     /// For how long; without end if absent.
     pub lasts: Option<Duration>,
@@ -94,7 +94,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What stays is a folder for temporary files.
+        // The folder is one for temporary files.
         drop(std::fs::remove_dir_all(&self.0));
     }
 }

@@ -16,7 +16,7 @@ use crate::keys::{fleet, keys};
 
 pub use lane::Lane;
 
-/// What the process of an image does.
+/// The behaviour of an image's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     /// Ready after a while, and then for good.
@@ -60,7 +60,7 @@ impl Behaviour {
     }
 }
 
-/// What a service is like, for as long as a simulation lasts.
+/// The shape of a service, for as long as a simulation lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// Shares for batch and surge, nothing unavailable.
@@ -93,7 +93,7 @@ pub enum Shape {
     Exclusive,
 }
 
-/// How long what never runs twice goes on where nobody acknowledges a heartbeat.
+/// Time for which a service that never runs twice goes on where nobody acknowledges a heartbeat.
 pub const LEASE: Duration = Duration::from_secs(30);
 
 /// Every shape.
@@ -119,22 +119,22 @@ pub const SHAPES: [Shape; 14] = [
 pub struct Profile {
     /// Its name.
     pub id: ServiceId,
-    /// What it is like.
+    /// Its shape.
     pub shape: Shape,
-    /// How many instances it has to begin with.
+    /// The number of its instances at the beginning.
     pub replicas: u32,
     /// MiB of each.
     memory: u64,
     on_failure: &'static str,
     keep_old: bool,
-    /// How requests are led to it, if they are.
+    /// The way of requests to it, if there are any.
     lane: Option<Lane>,
 }
 
 /// A release as it was signed.
 #[derive(Debug, Clone)]
 pub struct Signed {
-    /// What it says.
+    /// The release.
     pub release: Release,
     /// Digest of its content.
     pub content: Digest,
@@ -142,10 +142,10 @@ pub struct Signed {
     pub envelope: Envelope,
 }
 
-/// What a process of an image does, and how long it takes to be ready.
+/// The behaviour of an image's process, and the time until it is ready.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
-    /// What it does.
+    /// Its behaviour.
     pub behaviour: Behaviour,
     /// Milliseconds until it is ready.
     pub start: u64,
@@ -338,7 +338,7 @@ impl Shop {
         Some(seal(&self.signed.get(digest)?.release, &keys().stranger))
     }
 
-    /// How many instances of `total` may be without one that serves while this release is rolled out, or back.
+    /// The number of instances of `total` that may be without a serving one while this release is rolled out, or back.
     pub fn allowed(&self, release: &Digest, total: usize) -> u32 {
         let total = u32::try_from(total).unwrap_or(u32::MAX);
         match self.signed.get(release).map(|signed| signed.release.spec.strategy.clone()) {

@@ -1,4 +1,4 @@
-//! What the world breaks, and how it becomes whole again.
+//! Troubles of the world, and their repair.
 
 use std::time::Duration;
 

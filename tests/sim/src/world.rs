@@ -20,7 +20,7 @@ use crate::trouble::Trouble;
 const SETTLED: Duration = Duration::from_secs(35);
 /// So long after the last event, everything has to be at rest.
 const PATIENCE: Duration = Duration::from_secs(1500);
-/// How often it is asked whether it is.
+/// Time between two questions for it.
 const ASK: Duration = Duration::from_secs(10);
 /// Standbys are kept for ten minutes; some runs wait for their end.
 const TAIL: Duration = Duration::from_secs(660);
@@ -46,7 +46,7 @@ pub struct World {
     fingerprint: u64,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Its seed.
@@ -57,15 +57,15 @@ pub struct Outcome {
     pub starts: u64,
     /// Instances that served and were stopped by a step of ours.
     pub stops: u64,
-    /// How rollouts ended.
+    /// The ends of rollouts.
     pub ends: BTreeMap<&'static str, usize>,
-    /// What was excused.
+    /// The exempted violations.
     pub exempted: Exempted,
-    /// What ingresses and gates did.
+    /// The work of ingresses and gates.
     pub led: Led,
     /// Equal for equal runs.
     pub fingerprint: u64,
-    /// What did not hold, and when.
+    /// The violation, and its time.
     pub violation: Option<String>,
 }
 
@@ -177,7 +177,7 @@ impl World {
             let at = begin + Duration::from_millis(dice.below(window));
             self.context.queue.push(at, Event::Act(Action::any(dice, services, hosts)));
         }
-        // Whoever restores an older copy has made one.
+        // An older copy that is restored has been made before.
         self.backup_at = Some(begin + Duration::from_millis(dice.below(window)));
         for host in &mut self.hosts {
             host.copy_at = Some(begin + Duration::from_millis(dice.below(window)));
@@ -359,7 +359,7 @@ impl World {
         }
     }
 
-    /// What the coordinator knows of services, slots and rollouts.
+    /// The coordinator's knowledge of services, slots and rollouts.
     fn known(&self) -> Option<impl PartialEq + use<>> {
         let embedded = self.center.embedded.as_ref()?;
         Some(embedded.look(|view| (view.services().clone(), view.slots().clone(), view.rollouts().clone())))

@@ -36,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Bytes that a deaf agent's stream takes before the coordinator has to wait for it: a welcome and part of a plan.
 const DEAF_WINDOW: u32 = 512;
 
-/// What all agents have in common.
+/// The common parts of all agents.
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) address: String,

@@ -1,4 +1,4 @@
-//! What each agent has come to, for whoever measures or tests.
+//! The state of each agent, for benches and tests.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub struct Board(Arc<Vec<Mutex<Look>>>);
 
-/// What one agent has come to.
+/// The state of one agent.
 #[derive(Debug, Clone, Default)]
 pub struct Look {
     /// When the coordinator welcomed it on the stream that stands; `None` while none does.
@@ -34,9 +34,9 @@ pub struct Look {
     pub running: BTreeMap<Digest, Instant>,
     /// Streams that were welcomed.
     pub streams: u32,
-    /// Why the last stream ended, or was never opened.
+    /// The reason for which the last stream ended, or was never opened.
     pub ended: Option<String>,
-    /// What the coordinator did that an agent must refuse. Nothing, ever.
+    /// The coordinator's messages that an agent must refuse. None, ever.
     pub wrong: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl Board {
         self.0.iter().map(|line| what(&line.lock().unwrap_or_else(PoisonError::into_inner))).collect()
     }
 
-    /// How many agents are so.
+    /// The number of agents for which `so` holds.
     pub fn count(&self, so: impl Fn(&Look) -> bool) -> usize {
         self.each(so).into_iter().filter(|is| *is).count()
     }
@@ -89,7 +89,7 @@ impl Board {
         }
     }
 
-    /// What any agent had to refuse.
+    /// The messages that any agent had to refuse.
     pub fn wrongs(&self) -> Vec<String> {
         self.each(|look| look.wrong.clone()).concat()
     }

@@ -30,7 +30,7 @@ pub struct Coordinator {
     pub process: Process,
     /// Its keys.
     pub papers: Papers,
-    /// Where agents and operators connect.
+    /// The address for agents and operators.
     pub address: SocketAddr,
     http: SocketAddr,
 }
@@ -81,7 +81,7 @@ impl Coordinator {
         self.ready().await
     }
 
-    /// What an operator with `grant` calls with.
+    /// The client of an operator with `grant`.
     pub async fn control(&self, grant: &str) -> Result<ControlClient<Channel>> {
         let operator = self.papers.operator(grant)?;
         let pins = vec![self.papers.ca.fingerprint()];

@@ -32,7 +32,7 @@ pub struct Member {
     pub role: String,
     /// Its certificate.
     pub identity: CertifiedIdentity,
-    /// What signs its receipts.
+    /// The key of its receipts.
     pub receipts: SigningKey,
 }
 

@@ -12,7 +12,7 @@ use super::board::Board;
 use super::coordinator::Coordinator;
 use super::enrol::Member;
 
-/// What an agent does.
+/// The behaviour of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     /// Everything an agent does.
@@ -24,7 +24,7 @@ pub enum Behaviour {
 /// The agents. Dropping it cuts them off.
 #[derive(Debug)]
 pub struct Herd {
-    /// What they have come to, in the order of the members.
+    /// The states of the agents, in the order of the members.
     pub board: Board,
     agents: JoinSet<()>,
     cut: watch::Sender<u64>,
@@ -51,7 +51,7 @@ impl Herd {
         Self { board, agents, cut }
     }
 
-    /// How many there are.
+    /// The number of agents.
     pub fn len(&self) -> usize {
         self.agents.len()
     }

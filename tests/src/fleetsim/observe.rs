@@ -1,4 +1,4 @@
-//! What a host would report whose engine does everything at once.
+//! The report of a host whose engine does everything at once.
 
 use std::collections::BTreeMap;
 

@@ -33,7 +33,7 @@ pub struct Papers {
     audit: SigningKey,
 }
 
-/// What a release is to be.
+/// The release to make.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
     /// The service, in environment `production`.
@@ -42,18 +42,18 @@ pub struct Wanted<'a> {
     pub counter: u64,
     /// Label `role` of the hosts it may run on.
     pub role: &'a str,
-    /// How many; one per host if absent.
+    /// The number of replicas; one per host if absent.
     pub replicas: Option<u32>,
-    /// How many slots are replaced at a time.
+    /// The number of slots that are replaced at a time.
     pub batch: &'a str,
 }
 
 /// A release, signed.
 #[derive(Debug, Clone)]
 pub struct Signed {
-    /// What is submitted.
+    /// The envelope that is submitted.
     pub envelope: Vec<u8>,
-    /// What plans call it.
+    /// The digest by which plans name it.
     pub digest: Digest,
 }
 

@@ -1,4 +1,4 @@
-//! What the rogue shows in a TLS handshake: a chain and the key of its leaf.
+//! The chain that the rogue shows in a TLS handshake, and the key of its leaf.
 
 use std::path::Path;
 use std::sync::Arc;

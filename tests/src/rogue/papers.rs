@@ -19,9 +19,9 @@ pub struct Draft(pub Value);
 /// An envelope, and the digest of its payload.
 #[derive(Debug, Clone)]
 pub struct Sealed {
-    /// What is sent.
+    /// The envelope that is sent.
     pub envelope: Vec<u8>,
-    /// What names it.
+    /// The digest that names it.
     pub digest: Digest,
 }
 

@@ -26,7 +26,7 @@ pub struct Pinned {
     pub size: u64,
 }
 
-/// What the registry does.
+/// The lie of the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lie {
     /// The manifest of another image under the digest.

@@ -1,4 +1,4 @@
-//! What is on a host, asked of its engine alone: the witness that nothing happened.
+//! The containers on a host, asked of its engine alone: the witness that nothing happened.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

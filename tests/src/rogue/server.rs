@@ -42,7 +42,7 @@ pub struct Rogue {
     _runtime: Runtime,
 }
 
-/// How it answers.
+/// The rogue's answers.
 #[derive(Debug, Default)]
 pub struct Script {
     /// Versions of the trust document, the first first.
@@ -53,7 +53,7 @@ pub struct Script {
     pub releases: BTreeMap<String, Vec<u8>>,
 }
 
-/// What it heard.
+/// The messages that it heard.
 #[derive(Debug, Default)]
 pub struct Said {
     /// The first message of each stream.
@@ -66,9 +66,9 @@ pub struct Said {
     pub heartbeats: u64,
     /// Digests that were asked for.
     pub fetched: Vec<String>,
-    /// How often trust documents were asked for.
+    /// The number of times that trust documents were asked for.
     pub trust_asked: u64,
-    /// How handshakes ended: the other side's complaint, or none.
+    /// The ends of handshakes: the other side's complaint, or none.
     pub handshakes: Vec<Option<String>>,
     /// The way to the agent, and which stream it is; none while there is none.
     pub(super) live: Option<(usize, Out)>,
@@ -77,7 +77,7 @@ pub struct Said {
 /// The coordinator's half of a stream.
 pub(super) type Out = mpsc::Sender<Result<pb::ConnectResponse, Status>>;
 
-/// What the tasks of the rogue share with the test.
+/// The state that the tasks of the rogue share with the test.
 #[derive(Debug)]
 pub(super) struct Shared {
     script: Mutex<Script>,
@@ -136,7 +136,7 @@ impl Rogue {
         Self { shared, address, _runtime: runtime }
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
@@ -150,12 +150,12 @@ impl Rogue {
         token.expect("the kernel has randomness").to_string()
     }
 
-    /// How it answers from now on.
+    /// Changes its answers from now on.
     pub fn script(&self, edit: impl FnOnce(&mut Script)) {
         edit(&mut self.shared.script());
     }
 
-    /// What it heard.
+    /// The messages that it heard.
     pub fn said<T>(&self, look: impl FnOnce(&Said) -> T) -> T {
         look(&self.shared.said())
     }

@@ -149,7 +149,7 @@ async fn note(shared: &Shared, (stream, out): (usize, &Out), message: pb::Connec
             let ack = pb::ObservationAck { revision: observation.revision };
             {
                 let mut said = shared.said();
-                // What comes late on a stream that was cut is not what the agent says now.
+                // A late message on a stream that was cut is not the agent's word now.
                 if said.live.as_ref().is_some_and(|(live, _)| *live == stream) {
                     said.observation = Some(observation);
                 }

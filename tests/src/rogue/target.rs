@@ -211,7 +211,7 @@ impl Target {
         })
     }
 
-    /// What holds after every attack: the agent lives, the service answers, and the engine did nothing since.
+    /// Checks the state after every attack: the agent lives, the service answers, and the engine did nothing since.
     ///
     /// # Errors
     /// If not; says what happened.
@@ -256,7 +256,7 @@ impl Target {
     }
 }
 
-/// How far a slot is, by its name.
+/// The status of a slot, by its name.
 pub fn status<'a>(seen: &'a Observation, name: &str) -> Option<&'a SlotStatus> {
     seen.slots.iter().find(|one| one.slot.to_string() == name).map(|one| &one.status)
 }

@@ -23,7 +23,7 @@ fn trial_serves_rolls_back_survives_down_and_leaves_no_trace() {
     assert_eq!(before.len(), 2, "one on each host");
     assert_ne!(before[0].0, before[1].0, "each has an address of its own");
 
-    // What is never ready goes back by itself, and the old instances are the ones that were there.
+    // A release that is never ready goes back by itself, and the old instances are the ones that were there.
     let bad = [
         "deploy",
         "-f",

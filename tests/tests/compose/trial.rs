@@ -134,12 +134,12 @@ impl Trial {
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
-    /// How many containers of anybody the engine has.
+    /// The number of containers that the engine has, of any owner.
     pub(crate) fn containers(&self) -> usize {
         self.ask("/containers/json?all=1").as_array().unwrap().len()
     }
 
-    /// How many networks the project has.
+    /// The number of the project's networks.
     pub(crate) fn networks(&self) -> usize {
         let networks = self.ask("/networks");
         let names = networks.as_array().unwrap().iter().filter_map(|network| network["Name"].as_str());

@@ -115,7 +115,7 @@ impl Scene {
         deploy.wait().last()
     }
 
-    /// What must be true after every death: one instance of `release` runs, beside it at most what the plan keeps
+    /// Checks the state after every death: one instance of `release` runs, beside it at most what the plan keeps
     /// stands still, nothing is half done in the agent's folder, and its plan's number never fell.
     #[track_caller]
     fn check(&mut self, point: &str, release: &str, kept: &[&str]) {
@@ -248,7 +248,7 @@ fn agent_death_while_making_room_removes_only_unneeded() {
     scene.fleet.wait_for_host("h1", "connected");
     scene.check("remove_image", "r3", &["r2"]);
     std::fs::remove_file(disk.0.join("ballast")).unwrap();
-    // What runs and what it would go back to are still there.
+    // The running instance and its fallback are still there.
     let back =
         scene.fleet.cli.run(&["rollback", "web", "--timeout", "1m", "-o", "json"]).expect_code(0).last();
     assert_eq!((&back["outcome"], &back["release"]), (&"succeeded".into(), &"r2".into()), "{back}");

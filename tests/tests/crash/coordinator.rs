@@ -247,7 +247,7 @@ fn coordinator_death_in_housekeeping_loses_no_entry_or_backup() {
             });
         }
     }
-    // What is there can be restored, every one of them.
+    // Every backup that is there can be restored.
     fleet.server.kill_9();
     for (n, name) in names(&backups).iter().enumerate() {
         let data = fleet.folder.join(format!("restored-{n}"));

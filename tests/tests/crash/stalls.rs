@@ -7,9 +7,9 @@ use windlass_tests::{Census, Fleet, FleetOptions, Lab, Service, wait};
 
 /// When a cut-off host stops it by itself.
 const LEASE: Duration = Duration::from_secs(6);
-/// What the coordinator adds: 30 s to notice, and a `stop_timeout` of one second.
+/// The coordinator's addition: 30 s to notice, and a `stop_timeout` of one second.
 const MARGIN: Duration = Duration::from_secs(31);
-/// How long a loop stands still before the watchdog acts, and more on a busy machine.
+/// The time that a loop stands still before the watchdog acts, and more on a busy machine.
 const WATCHDOG: (Duration, Duration) = (Duration::from_secs(7), Duration::from_secs(14));
 
 #[test]

@@ -114,7 +114,7 @@ fn green_stands_on_other_hosts_where_blue_is_all_that_fits() {
     };
     let blue_on = on(&fleet, "r1");
 
-    // Where no other host takes one, it says so of each.
+    // If no other host takes one, it says so of each.
     let file = green.write(&fleet.folder, "green.yaml").display().to_string();
     let free: Vec<String> = fleet.hosts.iter().map(|host| host.name.clone()).collect();
     let free: Vec<&String> = free.iter().filter(|host| !blue_on.contains(host)).collect();

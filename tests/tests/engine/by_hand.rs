@@ -1,4 +1,4 @@
-//! What README.md shows under *By hand*, as it stands there: pasted into a shell, on one machine with one engine.
+//! The block *By hand* of README.md, as it stands there: pasted into a shell, on one machine with one engine.
 
 use std::fs;
 use std::io::Write as _;
@@ -147,7 +147,7 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // What it started in the background ends with it, also where an assertion failed.
+        // Its background processes end with it, also where an assertion failed.
         drop(writeln!(self.input, "set +e; kill $(jobs -p) 2>/dev/null; exit"));
         drop(self.input.flush());
         let deadline = std::time::Instant::now() + Duration::from_secs(15);
@@ -165,7 +165,7 @@ fn free_ports() -> [u16; 3] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// What the endpoints that `status` names answer.
+/// The answers of the endpoints that `status` names.
 fn versions(status: &serde_json::Value) -> Vec<String> {
     let healthy =
         status["instances"].as_array().unwrap().iter().filter(|instance| instance["state"] == "healthy");

@@ -135,7 +135,7 @@ impl Curls {
     }
 }
 
-/// What curl says of one request, its version of HTTP and the status last.
+/// The output of curl for one request, its version of HTTP and the status last.
 fn curl(address: &str, certificate: &str, arguments: &[&str]) -> String {
     let all = format!("::{address}:"); // any name, at its own port
     let mut command = Command::new("curl");
@@ -175,7 +175,7 @@ fn client(fleet: &Fleet, venv: &Path, kind: &str, address: &str, certificate: Op
     Process::start(&name, command, environment(&fleet.folder), &fleet.folder.join(format!("{name}.log")))
 }
 
-/// What a client of Python's said at its end: it saw both releases, and nothing failed.
+/// The last words of a client in Python: it saw both releases, and nothing failed.
 fn expect_good(mut client: Process) -> Value {
     let ended = wait::until("a client has ended", LONG, || client.ended().ok_or_else(|| client.tail(3)));
     let said = client.output();

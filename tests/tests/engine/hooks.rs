@@ -44,7 +44,7 @@ fn wait_for_hook(fleet: &Fleet) -> usize {
     at.unwrap()
 }
 
-/// How often the engines started a hook since then.
+/// The number of times that the engines started a hook since then.
 fn starts(fleet: &Fleet, since: &str) -> usize {
     let all = fleet.hosts.iter().flat_map(|host| events(&host.engine, since).unwrap());
     all.filter(|event| event.starts_with("container start") && event.contains(".hook.")).count()

@@ -1,4 +1,4 @@
-//! What a script may rely on: exit codes, refusals, questions.
+//! The contract with scripts: exit codes, refusals, questions.
 
 use std::time::Duration;
 

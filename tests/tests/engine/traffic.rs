@@ -107,7 +107,7 @@ fn bodies_and_tunnels_outlast_a_switch() {
     let switched_at = Instant::now();
     let (status, body) = upload.end().expect("the upload is answered");
     assert_eq!((status, body), (200, BODY.to_string()), "every byte came");
-    // What it waits for is said wherever somebody looks.
+    // The thing that it waits for is said wherever somebody looks.
     wait::until("the requests under way are said", Duration::from_secs(10), || {
         let shown = fleet.cli.json(&["routes", "web"]);
         let endpoints = shown[0]["services"][0]["endpoints"].as_array().cloned().unwrap_or_default();

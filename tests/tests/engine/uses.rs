@@ -8,7 +8,7 @@ use windlass_tests::{Fleet, Host, Load, Service, http, ingress, wait};
 const CALL: &str = "/call?url=http://api:8080/version";
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Where the instance of `web` of an environment answers on a host.
+/// The address of an environment's instance of `web` on a host.
 fn web_of(host: &Host, environment: &str) -> String {
     wait::until("web runs", LIMIT, || {
         let running = host.engine.running("web").map_err(|error| format!("{error:#}"))?;

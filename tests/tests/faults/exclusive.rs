@@ -1,4 +1,4 @@
-//! What must never run twice, while its host is cut off and while its agent is dead: counted on the engines all along.
+//! Services that must never run twice, while their host is cut off and while its agent is dead: counted on the engines all along.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use windlass_tests::{Census, Fleet, Host, Service, wait};
 
 /// When a cut-off host stops it by itself.
 const LEASE: Duration = Duration::from_secs(6);
-/// What the coordinator adds to the lease before it believes that: `core::rollout::must_have_stopped`, with a
+/// The coordinator's addition to the lease before it believes that: `core::rollout::must_have_stopped`, with a
 /// `stop_timeout` of one second.
 const MARGIN: Duration = Duration::from_secs(31);
 /// The coordinator counts from the last one that it heard, which may be older than the cut.
@@ -24,7 +24,7 @@ fn lonely(fleet: &Fleet, name: &str, tag: &str) -> Service {
     service.with("on_lost", on_lost)
 }
 
-/// Where it runs, and as which container.
+/// Its host and its container.
 fn home(fleet: &Fleet, service: &str) -> (usize, String) {
     let all = fleet.hosts.iter().enumerate();
     let mut found =

@@ -1,4 +1,4 @@
-//! What an agent remembers, and what becomes of a host when that is damaged, older than the host, or gone.
+//! An agent's memory, and the fate of a host when that is damaged, older than the host, or gone.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use windlass_tests::fleet::path;
 use windlass_tests::{Fleet, Service, Watch, wait};
 
-/// What is done to the journal.
+/// A change of the journal.
 const DAMAGES: [&str; 4] = ["a bit is flipped", "it is cut", "it is all zeros", "it is empty"];
 
 fn damaged(mut journal: Vec<u8>, how: &str) -> Vec<u8> {

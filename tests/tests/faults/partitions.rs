@@ -22,7 +22,7 @@ fn heal(fleet: &Fleet, host: &Host) {
     fleet.wait_for_host(&host.name, "connected");
 }
 
-/// What answers on a host that is cut off, asked from within.
+/// The answer on a host that is cut off, asked from within.
 fn inside(host: &Host) -> Vec<String> {
     let running = host.engine.running("web").unwrap();
     let mut all: Vec<String> = running.iter().map(|seen| host.version_inside(seen.port.unwrap())).collect();

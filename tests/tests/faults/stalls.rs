@@ -1,4 +1,4 @@
-//! What an agent asks beside its engine hangs: the GPUs' library, so that not even SIGKILL ends the call, and a mount
+//! Hanging calls of an agent beside its engine: the GPUs' library, so that not even SIGKILL ends the call, and a mount
 //! whose server is gone. The host stays connected, what crashes is started again, rollouts go on, and what must never
 //! run twice does not.
 

@@ -1,4 +1,4 @@
-//! How often gates are wrong: as many canaries of each row as the table of the guide has, by other seeds, compared with it.
+//! The rates of wrong gates: as many canaries of each row as the table of the guide has, by other seeds, compared with it.
 
 #[path = "../../../core/tests/gates/guide.rs"]
 mod guide;

@@ -31,7 +31,7 @@ fn task(rollout: &str, hook: &str) -> Value {
     json!({ "rollout": rollout, "hook": hook })
 }
 
-/// How the hook of the newest plan ended.
+/// The end of the newest plan's hook.
 fn outcome(target: &Target) -> Result<TaskOutcome, String> {
     target.rogue.observed(LIMIT, |seen| match seen.tasks.first().map(|task| &task.state) {
         Some(TaskState::Ended(end)) => Ok(end.outcome.clone()),
@@ -46,7 +46,7 @@ fn refused(target: &Target, code: &str, detail: &str) -> Result<(), String> {
     }
 }
 
-/// How often the engine started a container of a hook since then.
+/// The number of times that the engine started a container of a hook since then.
 fn starts(target: &Target, since: &str) -> Result<usize, String> {
     let events = scene::events(&target.host.engine, since).map_err(|error| format!("{error:#}"))?;
     Ok(events.iter().filter(|event| event.starts_with("container start") && event.contains(".hook.")).count())

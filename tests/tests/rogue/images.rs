@@ -12,7 +12,7 @@ use windlass_tests::rogue::{Draft, Lie, Pinned, Target};
 use super::{check, conclude};
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// How each of them is refused.
+/// The refusal of each.
 pub(super) const CODE: &str = "wrong_image";
 
 #[rustfmt::skip]
@@ -41,7 +41,7 @@ fn an_image_that_is_not_the_one_signed_is_never_started() {
     target.accept(&all).unwrap();
     judge(&mut target, "at first", &before, &mut wrong);
 
-    // What was pulled and found wrong is still wrong when it lies there: for the next plan, and the next agent.
+    // An image that was pulled and found wrong is still wrong when it lies there: for the next plan, and the next agent.
     let again = Draft::plan(&target.host.name, target.seq + 1, slots);
     target.accept(&again).unwrap();
     judge(&mut target, "with the next plan", &before, &mut wrong);

@@ -16,9 +16,9 @@ use windlass_tests::rogue::{Draft, Keys, Pinned, Target};
 use super::{check, conclude};
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// How content that failed here is refused, whoever signs it.
+/// The refusal of content that failed here, whoever signs it.
 pub(super) const QUARANTINED: &str = "quarantined";
-/// How a release is refused whose checks fail on this host, whoever signs it.
+/// The refusal of a release whose checks fail on this host, whoever signs it.
 pub(super) const CHECK_FAILED: &str = "check_failed";
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -139,7 +139,7 @@ fn failures_stay(target: &mut Target) -> Result<(), String> {
     target.honest()
 }
 
-/// What a release asks for before its first start is asked here, and a coordinator cannot say that it was.
+/// The checks of a release before its first start are made here, and a coordinator cannot say that they were.
 fn checks_hold_a_start(target: &mut Target) -> Result<(), String> {
     let image = Pinned::of(&target.lab.registry(), "web", "v1");
     let checks = serde_json::json!([{
@@ -162,7 +162,7 @@ fn trust_is_not_taken_from_anyone(target: &mut Target) -> Result<(), String> {
     let next = |target: &Target, version: u64| {
         let mut next: TrustDocument = target.keys.trust(&target.rogue.address());
         next.version = version;
-        // What a coordinator would like: its own key for everything.
+        // The wish of a coordinator: its own key for everything.
         for rule in &mut next.roles.release {
             rule.keys = vec![target.keys.stranger.public()];
             (rule.threshold, rule.retired) = (1, Vec::new());

@@ -12,11 +12,11 @@ use windlass_tests::rogue::{Face, Target};
 use super::conclude;
 
 const LIMIT: Duration = Duration::from_secs(15);
-/// How each of them is refused.
+/// The refusal of each.
 pub(super) const CODE: &str = "wrong_peer";
 const HOURS: Duration = Duration::from_secs(3600);
 
-/// What is shown, by the attack's name.
+/// The shown certificate, by the attack's name.
 type Row = (&'static str, fn(&Target) -> Face);
 
 fn operator() -> Leaf {

@@ -14,7 +14,7 @@ use windlass_tests::rogue::{Draft, Target};
 
 use super::{check, conclude};
 
-/// What is offered, by the attack's name, and how it is refused.
+/// The offered plan and its refusal, by the attack's name.
 type Row = (&'static str, &'static str, &'static str, fn(&Target) -> Vec<u8>);
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -212,7 +212,7 @@ fn a_bad_plan_is_refused_as_a_whole_and_touches_nothing() {
             wrong.push(format!("{name}: {error}"));
         }
     }
-    // What was accepted is answered as it was the first time, and nothing happens twice.
+    // An accepted plan is answered as it was the first time, and nothing happens twice.
     let since = scene::moment();
     target.refused(&good_but_stale(&target)).unwrap();
     let last = target.last.clone();

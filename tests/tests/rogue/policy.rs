@@ -136,7 +136,7 @@ fn slot_against_host_policy_is_refused_alone() {
     hardened(&seen);
 }
 
-/// What every container of ours is made with, whatever its release says.
+/// The options of every container of ours, whatever its release says.
 fn hardened(seen: &serde_json::Value) {
     let config = &seen["HostConfig"];
     assert_eq!(config["Privileged"], false);

@@ -15,7 +15,7 @@ use windlass_tests::rogue::{Draft, Sealed, Target};
 
 use super::check;
 
-/// What is put into a slot, by the attack's name, and how the slot is refused.
+/// The content of a slot and its refusal, by the attack's name.
 pub(super) type Row = (&'static str, &'static str, &'static str, fn(&Target, &str) -> Bad);
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -98,7 +98,7 @@ pub(super) fn run(target: &mut Target, rows: &[Row]) -> Vec<String> {
     note("the rest of the plan", target.settled("production/rest/0"));
     note("the honest service", target.serves());
     note("the engine", only_the_rest(target, &before, &since));
-    // What was refused leaves nothing behind, and the next honest plan is as good as any.
+    // A refused slot leaves nothing behind, and the next honest plan is as good as any.
     note("the next plan", target.honest());
     let gone = || {
         let now = Scene::of(&target.host.engine).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! What a step may cost. The coordinator's processor time is what is held to a bound: it is the same whatever else the
+//! The cost of a step. The coordinator's processor time is held to a bound: it is the same whatever else the
 //! machine does. The clock only ends what would never end.
 
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use windlass_tests::process::{cpu_seconds, resident_kib};
 /// For each wait.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
-/// What an agent may cost the coordinator, in KiB: its streams, its record, its observation, and what the allocator
+/// The cost of an agent to the coordinator, in KiB: its streams, its record, its observation, and what the allocator
 /// keeps of streams that have ended. About twice what was measured.
 const PER_AGENT: u64 = 280;
 

@@ -9,7 +9,7 @@ use windlass_tests::Output;
 
 use crate::desk::Desk;
 
-/// What a captured coordinator can do: write into its own store, around the ledger.
+/// The power of a captured coordinator: it writes into its own store, around the ledger.
 fn tamper(desk: &Desk, key: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

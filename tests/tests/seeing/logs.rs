@@ -23,7 +23,7 @@ fn ask(host: &Host, container: &Container, request: &str) -> String {
     answer.body
 }
 
-/// How often the agents linked to the coordinator, and what the coordinator told of the hosts.
+/// The number of links of agents to the coordinator, and the coordinator's messages about the hosts.
 fn links(fleet: &Fleet) -> (usize, Vec<Value>) {
     let all: String = fleet.agents.iter().map(Process::output).collect();
     assert!(!all.contains("the link to the coordinator broke"), "{all}");
@@ -46,7 +46,7 @@ fn expect_burst(output: &Output, mark: &str) {
     assert!(seen == (1..=BURST).collect::<Vec<_>>(), "{} lines: {}", seen.len(), brief());
 }
 
-/// What a follower in `-o json` has printed so far.
+/// The lines that a follower in `-o json` has printed so far.
 fn printed(follower: &Process) -> Vec<Value> {
     let text = follower.output();
     // The last one may be half written; what is said on standard error has no instance.
@@ -165,7 +165,7 @@ fn logs_are_whole_however_they_are_read_and_cut_no_host() {
     assert_eq!(links(&fleet), before, "no host lost its link");
 }
 
-/// How many lines with these marks came, and how many are said to be missing.
+/// The number of lines with these marks that came, and of those that are said to be missing.
 fn counted(lines: &[Value], marks: &[&str]) -> (u64, u64) {
     let is_meant = |line: &&Value| {
         line["note"].is_null() && marks.iter().any(|mark| line["text"].as_str().unwrap().starts_with(mark))

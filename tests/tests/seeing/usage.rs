@@ -1,4 +1,4 @@
-//! How hosts and instances do, said by the shipped programs on real engines: in `status`, `host show`, `top` and metrics.
+//! Measurements of hosts and instances, by the shipped programs on real engines: in `status`, `host show`, `top` and metrics.
 
 use std::time::Duration;
 

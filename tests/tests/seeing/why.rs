@@ -1,4 +1,5 @@
-//! Why it does not run, said by the shipped programs on real engines: with a code, in words, as an event and counted.
+//! Reasons for which a service does not run, by the shipped programs on real engines: with a code, in words, as an event and
+//! counted.
 
 use std::time::Duration;
 
@@ -214,7 +215,7 @@ fn why_a_pull_fails_is_told_and_what_passes_is_waited_for() {
     wait_until_well(&fleet, 1);
     event(&fleet, "slot.pull_failed.over");
 
-    // What is not there will not be there later either.
+    // A missing image will not be there later either.
     busy.refuse("404 Not Found", u32::MAX);
     let deploy = fleet.deploy(&web("v2").with("progress_deadline", "10m")).expect_code(1);
     assert!(deploy.to_string().contains("HTTP 404"), "{deploy}");

@@ -59,7 +59,7 @@ impl Line {
 /// The state of a container, as the engine says it; `None` if it has none.
 pub(super) type State = Result<Option<ContainerState>, RuntimeError>;
 
-/// How a run ended, for people; `None` if it is the same run that goes on, or nobody knows.
+/// The end of a run, for people; `None` if the same run goes on, or nobody knows.
 pub(super) fn ending(before: &State, now: &State) -> Option<String> {
     let Ok(Some(before)) = before else { return None };
     if !before.is_up() {

@@ -9,7 +9,7 @@ use windlass_process::merge::Position;
 use super::wanted::Wanted;
 use crate::runtime::{LogLine, LogOptions, Runtime, RuntimeError};
 
-/// How much earlier the engine is asked than where a log was read to: a line that was noted out of order stands there.
+/// Time before the read position from which the engine is asked again: a line that was noted out of order stands there.
 const MARGIN: i64 = 2_000;
 
 /// One stream of the engine, and where in it reading begins.
@@ -20,7 +20,7 @@ pub(super) struct Reading {
     pub(super) follow: bool,
     /// Lines at the beginning that are skipped: the first may be the end of a longer one.
     pub(super) skip: u32,
-    /// How far it was read already.
+    /// Position up to which it was read already.
     pub(super) after: Option<Position>,
 }
 
@@ -63,7 +63,7 @@ impl Resume {
         Self { newest, recent: VecDeque::new(), after: None, is_found: false, is_asked: false }
     }
 
-    /// How far it was read.
+    /// Position up to which it was read.
     pub(super) const fn newest(&self) -> Option<Position> {
         self.newest
     }
@@ -131,8 +131,8 @@ struct Counted {
     newer: u64,
 }
 
-/// How many of the engine's entries make up the last lines. It counts parts of long lines one by one, and lines
-/// that are too new.
+/// Number of the engine's entries that make up the last lines. It counts parts of long lines one by one, and lines that are too
+/// new.
 pub(super) async fn window<R: Runtime>(
     runtime: &R,
     container: &str,

@@ -20,7 +20,7 @@ use super::wanted::{Target, Wanted};
 use crate::clock;
 use crate::runtime::Runtime;
 
-/// How long a line waits for others to travel with.
+/// Time that a line waits for others to travel with.
 const GATHER: Duration = Duration::from_millis(50);
 /// Bytes of followed lines that wait for a reader.
 const BACKLOG: usize = 1 << 20;

@@ -29,12 +29,12 @@ pub(super) const CAPACITY: usize = 16;
 const PAUSE: Duration = Duration::from_millis(200);
 /// A log that is silent for so long has shown its past.
 const IDLE: Duration = Duration::from_millis(300);
-/// How often it is looked whether a container runs again, if nothing is heard.
+/// Time between two looks whether a container runs again, if nothing is heard.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a line may wait for its reader before the engine's stream is closed.
+/// The longest time that a line waits for its reader before the engine's stream is closed.
 const STALL: Duration = Duration::from_secs(1);
 
-/// How reading ended.
+/// The end of reading.
 enum Ended {
     /// Nobody reads, or `until` has passed.
     Enough,
@@ -266,7 +266,7 @@ impl<R: Runtime> Source<R> {
     }
 }
 
-/// Where the next line goes.
+/// The place of the next line.
 enum Place<'a> {
     AtOnce(Permit<'a, Item<Line>>),
     /// The reader pauses.

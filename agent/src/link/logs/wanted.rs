@@ -23,7 +23,7 @@ pub(super) struct Wanted {
     pub(super) since: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
     pub(super) previous: bool,
-    /// How far instances were read.
+    /// Positions up to which instances were read.
     pub(super) after: BTreeMap<String, Position>,
 }
 

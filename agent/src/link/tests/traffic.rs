@@ -102,7 +102,7 @@ async fn tables_go_to_the_ingress_and_its_reports_come_back() {
     coordinator.until("the report of the one before", shown(7, 6)).await;
     agent.stop().await;
 
-    // What was accepted is known after a restart: to the coordinator, and to the ingress without one.
+    // An accepted table is known after a restart: to the coordinator, and to the ingress without one.
     let _agent = machine.run();
     coordinator.until("linked again", |known| known.hellos.len() == 2).await;
     let position = coordinator.known().hellos[1].routes[0].clone();

@@ -87,7 +87,7 @@ fn what_lies_in_a_folder_is_held_if_the_whole_way_is() {
     mode(&above, 0o755);
     mode(&folder, 0o755);
     assert_eq!((check(&folder, &[]), check_inside(&folder)), (Ok(()), Ok(())));
-    // Whoever may write the folder itself changes nothing of where its path leads.
+    // The folder itself may be writable by anybody: that does not change where its path leads.
     mode(&folder, 0o777);
     assert_eq!(check(&folder, &[]), Ok(()));
     assert!(check_inside(&folder).unwrap_err().contains("mode 0777"));

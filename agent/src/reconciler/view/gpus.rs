@@ -13,16 +13,16 @@ use super::Options;
 use crate::gpu::faults::{self, Faults};
 use crate::gpu::{self, strangers::Strangers};
 
-/// What is seen of them.
+/// The GPUs as the agent sees them.
 pub(super) struct Gpus {
     seen: watch::Receiver<gpu::Shared>,
-    /// What the last decision knew.
+    /// The GPUs that the last decision knew.
     decided: gpu::Shared,
     strangers: Strangers,
     faults: Faults,
-    /// Where it is published what strangers hold.
+    /// Publishes the memory that strangers hold.
     held: watch::Sender<Arc<gpu::Held>>,
-    /// Where it is published what our containers use.
+    /// Publishes the memory that our containers use.
     used: watch::Sender<Arc<gpu::Use>>,
 }
 
@@ -80,7 +80,7 @@ impl Gpus {
             (gpu.uuid.clone(), Gpu { strangers, ..gpu.clone() })
         });
         capacity.gpus = known.collect();
-        // What was known before an agent that began again has asked may not be so any more.
+        // Knowledge from before a restart of the agent may be out of date until it has asked.
         let unasked = (seen.at.is_none() && !seen.gpus.is_empty()).then(|| "not asked yet".to_owned());
         capacity.gpus_silent = seen.silent.as_ref().map(|silent| silent.why.clone()).or(unasked);
         self.decided = seen;
@@ -91,7 +91,7 @@ impl Gpus {
         self.faults.counted()
     }
 
-    /// What a person has to know of them.
+    /// Conditions of the GPUs, for people.
     pub(super) fn conditions(&self) -> Vec<Condition> {
         self.decided.conditions.clone()
     }

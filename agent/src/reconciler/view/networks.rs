@@ -11,7 +11,7 @@ use windlass_core::reconcile::{Desired, Memory, Observed};
 
 use crate::runtime::{Networks, Runtime, RuntimeError, answer};
 
-/// How often they are looked at although nothing of ours changed.
+/// Time between two looks without a change of ours.
 const LOOK: Duration = Duration::from_secs(60);
 /// Routes that are read.
 const MOST_ROUTES: usize = 4096;

@@ -1,4 +1,4 @@
-//! What of the host containers bind, as the engine lists it.
+//! Host paths that containers bind, as the engine lists them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

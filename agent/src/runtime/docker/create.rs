@@ -16,7 +16,7 @@ use super::super::access::CDI;
 use super::super::{RuntimeError, labels, published_on};
 use super::error::refused;
 
-/// What the engine is asked for. `files` are binds of files that lie on the host already.
+/// The request for a container. `files` are binds of files that lie on the host already.
 pub(super) fn body(
     launch: &Launch,
     local: &LocalHost,

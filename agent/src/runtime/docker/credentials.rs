@@ -16,7 +16,7 @@ use windlass_process::aside::Aside;
 
 use crate::data::read_bounded;
 
-/// How long the file of logins, and a helper, may take.
+/// The longest time for the file of logins, and for a helper.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A longer file is none.
 const MAX_LOGINS: u64 = 1 << 20;
@@ -41,7 +41,7 @@ struct Login {
     identitytoken: Option<String>,
 }
 
-/// What a credential helper answers.
+/// The answer of a credential helper.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Helped {

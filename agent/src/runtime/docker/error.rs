@@ -1,4 +1,4 @@
-//! What the engine's errors mean.
+//! Meanings of the engine's errors.
 
 use bollard::errors::Error;
 
@@ -12,7 +12,7 @@ pub(super) const fn status(error: &Error) -> Option<u16> {
     }
 }
 
-/// What the engine said, in its own words.
+/// The engine's own message.
 pub(super) fn message(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::super::{Command, RuntimeError};
 use super::error::refused;
 
-/// How often it is looked whether a command that has closed its output has ended.
+/// Time between two looks whether a command that has closed its output has ended.
 const LOOK: Duration = Duration::from_millis(20);
-/// What is killed is gone within this.
+/// Time in which a killed command is gone.
 const GONE: Duration = Duration::from_secs(1);
 
 /// Runs a command; kills it when `limit` is over.
@@ -40,7 +40,7 @@ pub(super) async fn run(
     let running = async {
         let started = docker.start_exec(&exec, None).await.map_err(refused("run a command"))?;
         if let StartExecResults::Attached { mut output, .. } = started {
-            // What it writes is nobody's business.
+            // Its output is not kept.
             while let Some(Ok(_)) = output.next().await {}
         }
         loop {

@@ -15,7 +15,7 @@ use windlass_core::release::Spec;
 
 use super::super::RuntimeError;
 
-/// Where the files of all instances lie, one folder per instance.
+/// The folder of all instances' files, one folder for each.
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,

@@ -1,4 +1,4 @@
-//! What the engine says of containers, as the domain has it.
+//! The engine's view of containers, in types of the domain.
 
 use std::collections::HashMap;
 
@@ -96,7 +96,7 @@ fn health(state: &State) -> Option<Health> {
     Some(health)
 }
 
-/// What a run of the HEALTHCHECK came to: the exit code and the first line that it wrote.
+/// The result of a run of the HEALTHCHECK: the exit code and the first line that it wrote.
 fn answer(seen: &HealthcheckResult) -> ProbeResult {
     let code = seen.exit_code.unwrap_or(-1);
     let line = seen.output.as_deref().unwrap_or_default().trim().lines().next().unwrap_or_default();

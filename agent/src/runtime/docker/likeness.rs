@@ -191,7 +191,7 @@ fn is_wanted(mount: &Mount, spec: &Spec) -> bool {
     let source = mount.source.as_deref().unwrap_or_default();
     read_only
         && match &volume.host_path {
-            // What is bound is what the path led to when it was made.
+            // The bound folder is the one that the path led to when the container was made.
             Some(path) => {
                 let real = std::fs::canonicalize(path).ok();
                 mount.typ == Some(MountType::BIND)

@@ -1,4 +1,4 @@
-//! Why an image did not come, in words: which image, from which registry, and what a person can do about it.
+//! The reason for which an image did not come, in words: the image, the registry, and the next step of a person.
 
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ pub(super) fn explain(image: &Image, error: Error) -> PullError {
     PullError::Failed(format!("{words}: {text}"))
 }
 
-/// How long a registry wants to be left alone, where the engine passes that on: `Retry-After: 30`, `retry after 30s`.
+/// The time for which a registry asks to be left alone, if the engine passes it on: `Retry-After: 30`, `retry after 30s`.
 fn retry_after(text: &str) -> Option<Duration> {
     let (_, rest) = text.split_once("retry-after").or_else(|| text.split_once("retry after"))?;
     let rest = rest.trim_start_matches([':', '=', ' ', '"']);

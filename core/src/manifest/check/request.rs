@@ -80,7 +80,7 @@ impl Place<'_, '_> {
         }
     }
 
-    /// How TLS is spoken. Its certificates are read later; `named` says whether there is a name without any.
+    /// Checks TLS. Its certificates are read later; `named` says whether there is a name without any.
     pub(super) fn tls(&mut self, tls: Option<&release::Tls>, named: bool) {
         let Some(tls) = tls else { return };
         let of_file = tls.ca.as_deref();

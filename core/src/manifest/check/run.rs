@@ -15,7 +15,7 @@ const MAX_VARIABLES: usize = 512;
 const MAX_VALUE: usize = 32 * 1024;
 const MAX_GPUS: u32 = 64;
 const MAX_PIDS: u32 = 4_194_304;
-/// What Docker Engine asks for at least.
+/// The least memory that Docker Engine takes.
 const MIN_MEMORY: u64 = 6 << 20;
 const MAX_CPU_MILLIS: u32 = 1024 * 1000;
 

@@ -1,4 +1,4 @@
-//! How one release replaces another.
+//! Checks of the strategy.
 
 mod beside;
 mod blue_green;
@@ -45,7 +45,7 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     exclusive(manifest, findings);
 }
 
-/// What never runs twice has one instance, and says when an isolated host stops it.
+/// Checks a service that never runs twice: it has one instance, and says when an isolated host stops it.
 fn exclusive(manifest: &Manifest, findings: &mut Findings<'_>) {
     if !manifest.exclusive {
         return;

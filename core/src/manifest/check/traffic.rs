@@ -1,4 +1,4 @@
-//! How requests reach the service.
+//! Checks of routes and of the times of requests.
 
 use std::collections::BTreeMap;
 

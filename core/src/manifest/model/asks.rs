@@ -33,10 +33,10 @@ pub(crate) struct WarmUp {
     /// TLS, if that is spoken there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<Tls>,
-    /// How often it is sent, one after the other.
+    /// Number of times that it is sent, one after the other.
     #[serde(default = "defaults::warm_up_times")]
     pub(crate) times: u32,
-    /// How long all of them may take together; then it is over.
+    /// Time for all of them together; then it is over.
     #[serde(default = "defaults::warm_up_timeout")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) timeout: Span,
@@ -67,11 +67,11 @@ pub(crate) struct Smoke {
     /// The answer that is wanted; any with a status from 200 to 299 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expect: Option<Expect>,
-    /// How long an answer may take.
+    /// Time for an answer.
     #[serde(default = "defaults::smoke_timeout")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) timeout: Span,
-    /// How often it is tried in all.
+    /// Number of tries in all.
     #[serde(default = "defaults::smoke_tries")]
     pub(crate) tries: u32,
     /// The pause before it is tried again.
@@ -119,13 +119,13 @@ pub(crate) struct Check {
     /// The body of `http`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<scalar::Text>,
-    /// How the certificate of an `https://` URL is verified.
+    /// TLS of an `https://` URL: the verification of its certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<Tls>,
     /// The answer that `http` wants; any with a status from 200 to 399 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expect: Option<Expect>,
-    /// How long it may take.
+    /// Time for the check.
     #[serde(default = "defaults::check_timeout")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) timeout: Span,
@@ -165,7 +165,7 @@ impl Check {
         self.method.is_some() || !self.headers.is_empty() || self.body.is_some() || tls || expect
     }
 
-    /// What it asks: its key and the address.
+    /// Its questions: key and address of each.
     pub(crate) fn asks(&self) -> Vec<(&'static str, &str)> {
         let all =
             [("tcp", &self.tcp), ("http", &self.http), ("postgres", &self.postgres), ("redis", &self.redis)];

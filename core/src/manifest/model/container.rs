@@ -17,7 +17,7 @@ pub(crate) enum Limit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SoftHard {
-    /// What a process gets.
+    /// The limit that a process gets.
     pub(crate) soft: i64,
     /// Up to where it may raise that.
     pub(crate) hard: i64,

@@ -117,7 +117,7 @@ pub(crate) struct Prometheus {
     /// The answer is at least this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) min: Option<f64>,
-    /// How long the answer may take.
+    /// Time for the answer.
     #[serde(default = "defaults::gate_timeout")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) timeout: Span,
@@ -139,7 +139,7 @@ pub(crate) struct Http {
     /// The number is at least this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) min: Option<f64>,
-    /// How long the answer may take.
+    /// Time for the answer.
     #[serde(default = "defaults::gate_timeout")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) timeout: Span,

@@ -97,7 +97,7 @@ pub(crate) struct Probe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) every: Option<Span>,
-    /// How long an answer may take.
+    /// Time for an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) timeout: Option<Span>,

@@ -35,7 +35,7 @@ pub(crate) struct Hook {
     /// GPUs that it gets, each whole; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gpus: Option<u32>,
-    /// How long it may take.
+    /// Time for the hook.
     #[serde(default = "defaults::hook_timeout")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) timeout: Span,

@@ -10,7 +10,7 @@ use crate::units::Span;
 
 use super::scalar;
 
-/// How TLS is spoken: whose certificate is wanted, and who may have signed it.
+/// TLS: the name that the certificate is for, and the certificates that may have signed it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tls {

@@ -24,7 +24,7 @@ pub(crate) struct GivenSecret {
     pub(crate) r#as: SecretForm,
 }
 
-/// How a secret is given.
+/// The form in which a secret is given.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SecretForm {

@@ -12,11 +12,11 @@ use crate::units::Size;
 use super::super::defaults;
 use super::scalar::{self, After, Cpu, Mode, Text};
 
-/// How many instances.
+/// The number of instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Replicas {
-    /// That many.
+    /// So many.
     Count(u32),
     /// Between two numbers.
     Range(Range),
@@ -32,7 +32,7 @@ pub(crate) struct Range {
     pub(crate) max: u32,
 }
 
-/// Where instances may run.
+/// The hosts on which instances may run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Placement {
@@ -43,7 +43,7 @@ pub(crate) struct Placement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "scalar::labels")]
     pub(crate) hosts: Vec<HostId>,
-    /// How instances are spread.
+    /// The spread of instances.
     #[serde(default)]
     pub(crate) spread: Spread,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Placement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum Port {
-    /// Where the process listens with HTTP; the host's port is drawn by the agent.
+    /// The port on which the process listens with HTTP; the host's port is drawn by the agent.
     Container(#[schemars(range(min = 1))] u16),
     /// With a fixed port of the host, or another protocol.
     Fixed(FixedPort),
@@ -62,7 +62,7 @@ pub(crate) enum Port {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FixedPort {
-    /// Where the process listens (TCP).
+    /// The port on which the process listens (TCP).
     #[schemars(range(min = 1))]
     pub(crate) container: u16,
     /// The port of the host; host policy must allow it.
@@ -177,7 +177,7 @@ pub(crate) enum Gpus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SharedGpus {
-    /// How many devices.
+    /// The number of devices.
     pub(crate) count: u32,
     /// Memory taken on each; the device is exclusive if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,7 +203,7 @@ pub(crate) struct Security {
     pub(crate) capabilities: Vec<String>,
 }
 
-/// What happens when a host is lost.
+/// The fate of slots when a host is lost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OnLost {

@@ -43,7 +43,7 @@ pub(crate) fn label(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "label", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$" })
 }
 
-/// What a process speaks on a port, for editors.
+/// The protocol of a port, for editors.
 pub(crate) fn protocol(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["http", "h2c", "grpc", "tcp"], "default": "http" })
 }

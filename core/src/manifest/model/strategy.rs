@@ -1,4 +1,4 @@
-//! How one release replaces another, as a manifest says it.
+//! Strategies, as a manifest says them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::units::{Amount, Span};
 use super::super::defaults;
 use super::scalar::{self, Share};
 
-/// How one release replaces another: one of its keys.
+/// The way in which one release replaces another: one of its keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("maxProperties" = 1))]
@@ -50,22 +50,22 @@ impl Default for Strategy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rolling {
-    /// How many are replaced at once.
+    /// Instances that are replaced at once.
     #[serde(default = "defaults::batch")]
     #[schemars(schema_with = "scalar::amount")]
     pub(crate) batch: Amount,
-    /// How many more than the replica count may run meanwhile.
+    /// Instances beyond the replica count that may run meanwhile.
     #[serde(default = "defaults::max_surge")]
     #[schemars(schema_with = "scalar::amount")]
     pub(crate) max_surge: Amount,
-    /// How many fewer than the replica count may serve meanwhile.
+    /// Instances below the replica count that may be missing meanwhile.
     #[serde(default = "defaults::max_unavailable")]
     #[schemars(schema_with = "scalar::amount")]
     pub(crate) max_unavailable: Amount,
     /// Which of the two instances of a slot goes first.
     #[serde(default)]
     pub(crate) order: OrderRule,
-    /// How long an instance must be healthy to count.
+    /// Time for which an instance must be healthy to count.
     #[serde(default = "defaults::min_ready")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) min_ready: Span,
@@ -87,7 +87,7 @@ impl Default for Rolling {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recreate {
-    /// How long an instance must be healthy to count.
+    /// Time for which an instance must be healthy to count.
     #[serde(default = "defaults::min_ready")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) min_ready: Span,
@@ -101,18 +101,18 @@ pub(crate) struct BlueGreen {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "scalar::shares")]
     pub(crate) steps: Vec<Share>,
-    /// How long the new set is watched after each step.
+    /// Time for which the new set is watched after each step.
     #[serde(default = "defaults::watch")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) watch: Span,
-    /// How long the old set runs on, without traffic, after the rollout succeeded.
+    /// Time for which the old set runs on, without traffic, after the rollout succeeded.
     #[serde(default = "defaults::keep_old")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) keep_old: Span,
     /// Whether the first step waits for approval, with `windlass rollout approve`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) approve: bool,
-    /// How long an instance must be healthy to count.
+    /// Time for which an instance must be healthy to count.
     #[serde(default = "defaults::min_ready")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) min_ready: Span,
@@ -131,15 +131,15 @@ pub(crate) struct Canary {
     /// The fewest new instances in a step.
     #[serde(default = "defaults::min_instances")]
     pub(crate) min_instances: u32,
-    /// How long the old instances run on, without traffic, after the rollout succeeded.
+    /// Time for which the old instances run on, without traffic, after the rollout succeeded.
     #[serde(default = "defaults::keep_old")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) keep_old: Span,
-    /// How long the new instances of a canary that failed run on, without traffic, so that people can look at them.
+    /// Time for which the new instances of a canary that failed run on, without traffic, so that people can look at them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) keep_failed: Option<Span>,
-    /// How long an instance must be healthy to count.
+    /// Time for which an instance must be healthy to count.
     #[serde(default = "defaults::min_ready")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) min_ready: Span,
@@ -170,7 +170,7 @@ pub(crate) struct StepKeys {
     /// Requests that go to the new release whatever the weight, in this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) r#match: Option<Match>,
-    /// How long it lasts at least.
+    /// The shortest time of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) hold: Option<Span>,

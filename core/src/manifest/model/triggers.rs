@@ -1,4 +1,4 @@
-//! What brings the last good release back, as a person writes it.
+//! Triggers that bring the last good release back, as a person writes them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::units::Span;
 use super::super::defaults;
 use super::scalar::{self, Share};
 
-/// What brings the last good release back while a new one is on trial, and for some time after.
+/// Triggers that bring the last good release back while a new one is on trial, and for some time after.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RollbackOn {
@@ -36,7 +36,7 @@ pub(crate) struct RollbackOn {
     /// and the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) p95: Option<Slow>,
-    /// How long the release is watched after its rollout succeeded, by all that is said here; by default it is not.
+    /// Time for which all these triggers watch the release after its rollout succeeded; by default none.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "scalar::span")]
     pub(crate) watch: Option<Span>,
@@ -87,7 +87,7 @@ pub(crate) struct FailingIn {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Within {
-    /// How many.
+    /// The number.
     pub(crate) count: u32,
     /// Within how long.
     #[schemars(schema_with = "scalar::span")]

@@ -66,17 +66,17 @@ pub(super) fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Valu
     schema.get("properties").and_then(Value::as_object).into_iter().flatten()
 }
 
-/// What a schema says about a key.
+/// The schema of a key.
 pub(super) fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     schema.get("properties")?.get(key)
 }
 
-/// What a key is for.
+/// The purpose of a key.
 pub(super) fn description(schema: &Value) -> &str {
     schema.get("description").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// What a schema wants, in words.
+/// The value that a schema asks for, in words.
 pub(super) fn expected(schema: &Value) -> String {
     let mut kinds: Vec<&str> = Vec::new();
     if types(schema).any(|t| t == "boolean") && types(schema).any(|t| t == "string") {

@@ -10,7 +10,7 @@ use super::super::foreign;
 use super::super::model::{After, Cpu, Mode, Share};
 use super::reading::{accepts_only, words};
 
-/// Why not, and a hint.
+/// The reason, and a hint.
 pub(super) type Refusal = (String, Option<String>);
 
 /// Checks that `raw` is text of this format; `unit` is the one of a duration that has none.

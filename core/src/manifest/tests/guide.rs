@@ -4,7 +4,7 @@ use super::*;
 
 const GUIDE: &str = include_str!("../../../../docs/guide.md");
 
-/// What a fragment leaves to the rest of its manifest: a key, and its text.
+/// The rest of a fragment's manifest: a key, and its text.
 const REST: [(&str, &str); 6] = [
     ("service", "service: api\n"),
     ("image", "image: registry.example.com/api:1\n"),

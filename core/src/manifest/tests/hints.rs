@@ -30,7 +30,7 @@ fn is_of_form(problem: &Problem) -> bool {
 /// The value that a hint says to write at a key, if it says one.
 fn advised(key: &str, hint: &str) -> Option<String> {
     let quoted: Vec<&str> = hint.split('`').skip(1).step_by(2).collect();
-    // What is to stand elsewhere does not change this value.
+    // A hint about another place does not change this value.
     let first = *quoted.first().filter(|_| !hint.ends_with("at the top of the manifest"))?;
     if let Some(value) = first.strip_prefix(&format!("{key}: ")) {
         return Some(value.to_owned());

@@ -27,7 +27,7 @@ fn every_key_is_described() {
     fn walk(schema: &Value, path: &str) {
         for (key, below) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let path = format!("{path}/{key}");
-            // What is only a pattern is described by the key above it.
+            // A pattern is described by the key above it.
             assert!(below.get("description").is_some(), "{path} has no description");
             walk(below, &path);
             for inner in ["items", "additionalProperties"] {

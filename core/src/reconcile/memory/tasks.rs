@@ -33,7 +33,7 @@ pub struct TaskMemory {
     /// When its process was seen to have begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// Why it is stopped by us, if it is.
+    /// The reason for which it is stopped by us, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<TaskOutcome>,
     /// Its last lines, once they were read after its end.

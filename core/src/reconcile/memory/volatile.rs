@@ -43,10 +43,10 @@ pub struct Forbidden {
     pub why: String,
 }
 
-/// How an instance was started again.
+/// The restarts of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Restarts {
-    /// How often in a row.
+    /// The number in a row.
     pub count: u32,
     /// When last.
     pub last_at: Timestamp,
@@ -55,7 +55,7 @@ pub struct Restarts {
 /// Something that failed and is tried again later.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retry<T> {
-    /// How often in a row.
+    /// The number in a row.
     pub failures: u32,
     /// When it may be tried again.
     pub not_before: Timestamp,

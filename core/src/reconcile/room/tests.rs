@@ -1,4 +1,4 @@
-//! What fits on a host, and that whatever a coordinator places there fits.
+//! The room of a host: every slot that a coordinator places there fits.
 
 use std::collections::BTreeMap;
 
@@ -201,7 +201,7 @@ fn check(facts: &HostFacts, slots: &[Slot], releases: &Releases) {
     let given: BTreeSet<&String> = up.iter().map(|held| &held.uuid).collect();
     assert!(given.len() <= facts.policy.gpus.map_or(8, |most| most as usize), "{given:?}");
     for gpu in &facts.gpus {
-        // Who has a device alone has nobody beside it, not even its own predecessor while that runs.
+        // An instance that has a device alone has nobody beside it, not even its own predecessor while that runs.
         let held: Vec<&GpuClaim> = up.iter().filter(|held| held.uuid == gpu.uuid).collect();
         let alone = held.iter().any(|held| held.memory.is_none());
         assert!(!alone || held.len() == 1, "{}: {held:?}", gpu.uuid);
@@ -223,7 +223,7 @@ proptest! {
         let capacity = Capacity { memory: facts.memory, gpus, ..Capacity::default() };
         let facts_of = crate::fleet::Member { facts: std::sync::Arc::new(facts.clone()), ..member() };
         let (mut slots, mut releases): (Vec<Slot>, Releases) = (Vec::new(), Releases::new());
-        // What the host says to one more instance of `to` with `devices`, beside all slots but those at `but`.
+        // The host's answer to one more instance of `to` with `devices`, beside all slots but those at `but`.
         let host = |slots: &[Slot], releases: &Releases, but: usize, beside: &[Container], to: &Release, devices: &[String]| {
             let others = slots.iter().enumerate().filter(|(at, _)| *at != but).map(|(_, slot)| {
                 of_slot(&containers(slot, releases).iter().collect::<Vec<_>>(), None)
@@ -261,7 +261,7 @@ proptest! {
             let mut next = part(&id, reference(&new).digest, devices);
             next.order = if first { Order::StartFirst } else { Order::StopFirst };
             let phase = if first { Phase::Running } else { Phase::Standby };
-            // What stands by would come back in the stead of the other one.
+            // An instance that stands by would come back in the stead of the other one.
             let old = Slot::adopted("h0000".parse().unwrap(), part(&id, digest, gpus));
             releases.insert(next.release, new);
             let prepared = crate::slot::apply(Some(&old), &crate::slot::Transition::Prepare {

@@ -48,7 +48,7 @@ impl<'a> SlotContext<'a> {
             barred,
             tight,
         };
-        // Where the plan has everything stand still, so does what would be gone back to.
+        // A slot that the plan has stand still has no instance to go back to either.
         let stands_still = matches!(want.phase, Phase::Standby | Phase::Absent);
         context.restoring = context.known.failed.as_ref().filter(|_| !stands_still).is_some_and(|failed| {
             // A restart with nothing to go back to goes on trying.
@@ -63,7 +63,7 @@ impl<'a> SlotContext<'a> {
             let serves = context.instance_of(&release).is_some_and(|seen| {
                 seen.state.is_up() && seen.health.as_ref().is_none_or(|health| health.live)
             });
-            // What the plan falls back on is good, whatever failed here before.
+            // The fallback of the plan is good, whatever failed here before.
             context.armed_fallback() != Some(release)
                 && !serves
                 && content.is_some_and(|content| turn.memory.is_quarantined(&want.slot.service, &content))

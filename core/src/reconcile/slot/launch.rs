@@ -27,7 +27,7 @@ const PULL_PATIENCE: Duration = Duration::from_secs(120);
 /// A pull that failed is not tried again sooner, whatever plans come.
 const PULL_PAUSE: Duration = Duration::from_secs(1);
 
-/// What holds up the new instance.
+/// The thing that holds up the new instance.
 #[derive(Debug)]
 pub(super) enum Hold {
     /// Its image is being pulled.
@@ -133,7 +133,7 @@ fn room(turn: &Turn<'_>, context: &mut SlotContext<'_>, release: &VerifiedReleas
     let predecessor = context.running_predecessor();
     let outdated = context.outdated().map(|seen| seen.id.clone());
     let named = |seen: &Container| predecessor == Some(seen.release) || outdated.as_ref() == Some(&seen.id);
-    // What runs in the slot until the new one serves, devices included: unless it stops first.
+    // Instances that run in the slot until the new one serves, devices included: unless they stop first.
     let runs = |counts: &dyn Fn(&Container) -> bool| {
         let mut beside = Need::default();
         let stays = context.seen.iter().filter(|seen| seen.state.is_up() && !context.stops_first());

@@ -40,7 +40,7 @@ pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
     if known.failed.as_ref().is_some_and(overtaken) {
         known.failed = None;
     }
-    // How long it was silent tells, and no comparison of times: the clock may have been set since.
+    // The time of its silence tells, and no comparison of times: the clock may have been set since.
     let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
     let is_alone = limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration());
     if turn.observed.heard && !is_alone {

@@ -28,7 +28,7 @@ pub(super) fn start_one(
 ) -> Option<Step> {
     for (seen, disposition) in dispositions {
         let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
-        // What is not verified, or is refused, is never started.
+        // A release that is not verified, or is refused, is never started.
         let refused = turn.desired.refusals.contains_key(&want.slot);
         let held = spec.is_none() || unleased || ((target_held || refused) && seen.release == want.release);
         if *disposition != Disposition::Run || (held && !seen.state.is_up()) {

@@ -1,4 +1,4 @@
-//! How far a slot is, as its agent reports it.
+//! The state of a slot, as its agent reports it.
 
 use crate::digest::Digest;
 use crate::observation::{Clock, Evidence, SlotStatus};

@@ -23,7 +23,7 @@ pub(super) fn look(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
         turn.conditions.push(Condition::new(code, Some(want.slot.clone()), message));
     };
     let is_gone = turn.observed.image(image).is_none();
-    // What never was here has not gone.
+    // An image that never was here has not gone.
     let was_here = turn.memory.pulled.contains_key(&image.digest);
     let rests = want
         .previous

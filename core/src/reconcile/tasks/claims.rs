@@ -24,13 +24,13 @@ pub(super) fn is_of(seen: &Container, service: &ServiceId, task: &Task) -> bool 
         && seen.name.ends_with(&seen.instance)
 }
 
-/// What hooks that are not over take of the host.
+/// The need of hooks that are not over.
 pub(in crate::reconcile) fn of_tasks(memory: &Memory) -> Vec<Need> {
     let taken = memory.tasks.values().filter(|known| known.end.is_none());
     taken.map(|known| claim(known.memory, &known.gpus)).collect()
 }
 
-/// What a hook with this memory and these devices takes.
+/// The need of a hook with this memory and these devices.
 pub(super) fn claim(memory: u64, gpus: &[String]) -> Need {
     Need { memory, gpus: gpus.iter().map(|uuid| (uuid.clone(), GpuTaken::Exclusively)).collect() }
 }

@@ -1,4 +1,4 @@
-//! How much of a rollout's decision log was written, and what of it is news.
+//! The part of a rollout's decision log that was written, and the news in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{Clocks, DETAILS, Decision, VERDICTS, What};
 /// Slots of one rollout of which it is remembered when they began and whether they are available.
 const FOLLOWED: usize = 256;
 
-/// How much of a rollout's decision log is written.
+/// The part of a rollout's decision log that is written.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Log {
     /// Decisions that were written; the number of the next one.
@@ -40,7 +40,7 @@ pub struct Log {
     fresh: Vec<Decision>,
 }
 
-/// What is about to be stored is no part of what a log is.
+/// Entries that are about to be stored are no part of a log's value.
 impl PartialEq for Log {
     fn eq(&self, other: &Self) -> bool {
         let counted =
@@ -63,12 +63,12 @@ impl Log {
         self.left_out
     }
 
-    /// What is to be stored with the rollout, in the same transaction.
+    /// The entries to store with the rollout, in the same transaction.
     pub fn take_fresh(&mut self) -> Vec<Decision> {
         std::mem::take(&mut self.fresh)
     }
 
-    /// What the decision at hand has written.
+    /// The entries that the decision at hand has written.
     pub fn fresh(&self) -> &[Decision] {
         &self.fresh
     }
@@ -139,7 +139,7 @@ impl Log {
         is_new.then(|| began.map(|at| now.since(at)))
     }
 
-    /// What was seen of the release that is left says nothing of the one it goes back to.
+    /// Facts about the release that is left say nothing of the one it goes back to.
     pub(in crate::rollout) fn turn_back(&mut self) {
         self.begun.clear();
         self.available.clear();

@@ -27,7 +27,7 @@ pub struct Placement {
     pub because: Chosen,
 }
 
-/// Why a slot is on its host.
+/// The reason for which a slot is on its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Chosen {
@@ -52,7 +52,7 @@ pub enum Chosen {
 pub struct Instead {
     /// Which.
     pub slot: SlotId,
-    /// Why its host does not hold both.
+    /// The reason for which its host does not hold both.
     pub why: String,
 }
 
@@ -74,7 +74,7 @@ pub struct Begin {
     pub host: HostId,
     /// Which instance goes first; none if there is only one.
     pub order: Option<Order>,
-    /// Why the old one stops first, if it does.
+    /// The reason for which the old one stops first, if it does.
     pub because: Option<String>,
     /// GPUs that the new one holds, by UUID.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -88,11 +88,11 @@ pub struct Arrival {
     pub slot: SlotId,
     /// Its host.
     pub host: HostId,
-    /// How long after it was begun, if that is known.
+    /// The time since it was begun, if that is known.
     pub after_ms: Option<u64>,
 }
 
-/// How the slots of a rollout stood.
+/// The state of a rollout's slots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Stood {
     /// Slots in all.
@@ -107,7 +107,7 @@ pub struct Stood {
     pub unavailable: u32,
 }
 
-/// How many slots may be on their way; absent where there is no limit.
+/// The number of slots that may be on their way; absent where there is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Allowed {
     /// Begun and not available.
@@ -132,8 +132,8 @@ pub struct Clocks {
     pub soak_since: Option<Timestamp>,
     /// Since when the coordinator watches: no deadline counts the time before.
     pub watched_since: Timestamp,
-    /// How long it may go without progress.
+    /// Time that it may go without progress.
     pub progress_deadline: Option<Span>,
-    /// How long the whole service is watched at the end; only a deploy is.
+    /// Time for which the whole service is watched at the end; only a deploy is.
     pub soak: Option<Span>,
 }

@@ -13,7 +13,7 @@ use super::super::model::Reason;
 use super::super::planner::Planner;
 use super::{Faults, counted};
 
-/// Why a rollout got no further: what was seen of the slots that are not there yet is written down as what failed.
+/// Ends a rollout that got no further: the state of the slots that are not there yet is written down as its failures.
 pub(crate) fn no_progress(planner: &mut Planner<'_>, to: ReleaseRef, spec: &Spec) -> Reason {
     let mut faults = Faults::default();
     for slot in counted(planner, &to.digest) {

@@ -21,7 +21,7 @@ pub struct HookRun {
     pub host: HostId,
     /// When it was asked for.
     pub begun_at: Timestamp,
-    /// How long its end is waited for.
+    /// The time for which its end is waited for.
     pub patience: Span,
     /// When its process began, by the clock of its host.
     #[serde(default, skip_serializing_if = "Option::is_none")]

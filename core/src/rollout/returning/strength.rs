@@ -1,4 +1,4 @@
-//! How strong one of two releases stands that run side by side, and what makes it stronger before it gets the traffic.
+//! The strength of one of two releases that run side by side, and the steps that make it stronger before it gets the traffic.
 
 use crate::digest::Digest;
 use crate::id::SlotId;
@@ -12,7 +12,7 @@ use super::super::model::{Kind, State};
 use super::super::planner::Planner;
 use super::super::revert::retarget;
 
-/// How strong a release stands.
+/// The strength of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strength {
     /// Every slot that is to have an instance of it has one that serves.
@@ -23,7 +23,7 @@ pub(super) enum Strength {
     Short,
 }
 
-/// How strong `keep` stands; what it can have, it gets.
+/// The strength of `keep`; it gets all that it can have.
 pub(super) fn strength(planner: &mut Planner<'_>, keep: &Digest) -> Strength {
     let mut strong = true;
     let mut lacking = lacking(planner, keep);
@@ -43,7 +43,7 @@ pub(crate) fn lacking(planner: &Planner<'_>, keep: &Digest) -> usize {
     wanted.saturating_sub(planner.slots.values().filter(has).count())
 }
 
-/// How many instances of a release there were to be before the rollout; `None` if it has one on each host.
+/// The desired instances of a release before the rollout; `None` if it has one on each host.
 fn wanted(planner: &Planner<'_>, release: &Digest) -> Option<usize> {
     let Some(release) = planner.release(release) else { return Some(0) };
     let before = planner.rollout.as_ref().map_or(planner.service.replicas, |rollout| rollout.replicas_before);

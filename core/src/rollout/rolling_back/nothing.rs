@@ -9,8 +9,7 @@ use super::super::planner::Planner;
 use super::super::revert::past_deadline;
 use super::{Fate, fate, keep};
 
-/// What was started stops, and is kept for inspection unless a person asked for the end or nothing was
-/// touched.
+/// Stops the started instances, which are kept for inspection unless a person asked for the end or nothing was touched.
 pub(crate) fn back_to_nothing(planner: &mut Planner<'_>, how: RollbackMode) {
     let mut stopped = true;
     let late = past_deadline(planner);

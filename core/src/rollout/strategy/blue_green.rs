@@ -22,7 +22,7 @@ use super::shifting::{is_in_force, waits_for_approval};
 pub(super) struct Params<'a> {
     /// Shares of the traffic, one step after the other.
     pub(super) steps: &'a [Weight],
-    /// How long the new set is watched after each step.
+    /// Time for which the new set is watched after each step.
     pub(super) watch: Span,
     /// Whether a person lets the first step begin.
     pub(super) approve: bool,

@@ -1,4 +1,4 @@
-//! How the slots of a rollout stand, as every strategy sees them: the ones that are not begun, the budget that the others
+//! The counts of a rollout's slots, as every strategy sees them: the ones that are not begun, the budget that the others
 //! leave, and the end of the rollout's advance.
 
 use crate::id::SlotId;
@@ -130,7 +130,7 @@ impl<'a> RolloutCounts<'a> {
         let start_first = facts.intent.order == Order::StartFirst;
         let beside_runs = facts.intent.other.is_some_and(|(_, run)| run == Phase::Running);
         let old_runs = beside_runs || planner.rollout().is_restart();
-        // What this one stands beside may have stopped for another release before, and serve no more.
+        // The instance that it stands beside may have stopped for another release before, and serve no more.
         let is_alone = old_runs && facts.serving() != Certainty::Yes;
         if !start_first || facts.is_out_of_reach() || is_alone {
             self.budget.is_down(&facts);
@@ -274,7 +274,7 @@ impl<'a> RolloutCounts<'a> {
     pub(super) fn look_at_deadline(self, planner: &mut Planner<'_>) {
         let moving = self.is_moving();
         if !planner.is_full() {
-            // Where nothing else moves, it is the lost hosts that everything waits for.
+            // If nothing else moves, everything waits for the lost hosts.
             let only_lost = if moving || self.is_all_lost() { &[] } else { self.lost.as_slice() };
             deadline(planner, self.spec, only_lost);
         }

@@ -14,7 +14,7 @@ use super::super::model::Reason;
 use super::super::planner::Planner;
 use super::super::shift::{Promotion, Shift};
 
-/// How far the traffic has moved; nothing is taken at first.
+/// The progress of the traffic; nothing is taken at first.
 pub(super) fn shift(planner: &mut Planner<'_>) -> Shift {
     let at = planner.now();
     planner.rollout().shift.get_or_insert_with(|| Shift::new(at)).clone()

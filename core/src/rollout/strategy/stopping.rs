@@ -8,7 +8,7 @@ use crate::slot::Waiting;
 use super::super::ending;
 use super::super::planner::Planner;
 
-/// How far something is from having stopped.
+/// The progress of a stop.
 pub(in crate::rollout) enum Stopping {
     /// Nothing of it runs.
     Done,

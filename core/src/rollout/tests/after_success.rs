@@ -57,7 +57,7 @@ impl Trial {
         None
     }
 
-    /// What the host of a slot says of its engine.
+    /// The word of a slot's host about its engine.
     fn observation(&mut self, n: usize) -> &mut Observation {
         let host = self.midway.slots[&self.midway.slot(n)].host().clone();
         Arc::make_mut(self.midway.fleet.members.get_mut(&host).unwrap().observation.as_mut().unwrap())
@@ -264,7 +264,7 @@ fn exits_before_an_instance_has_served_do_not_count() {
     trial.crash(1, 9);
     trial.unready(1);
     assert_eq!(trial.passes(4), None);
-    // What is remembered is of instances that are there, however many there were.
+    // The memory is of instances that are there, however many there were.
     assert_eq!(trial.remembered(), 1);
     let known = trial.one(1).clone();
     for n in 3..50 {

@@ -1,4 +1,4 @@
-//! What hosts still ask holds the rollout: checks before it begins, smoke tests before it ends.
+//! Open questions of hosts hold the rollout: checks before it begins, smoke tests before it ends.
 
 use super::fixture::{at, reference, release};
 use super::midway::Midway;

@@ -395,7 +395,7 @@ fn a_provider_that_is_down_holds_the_second_set_where_it_is() {
     });
     world.until("pauses", |world| world.state() == State::Paused || world.state().is_final());
     assert_eq!((world.state(), world.share(&r2)), (State::Paused, 100));
-    // Who promotes goes on without gates.
+    // A promotion goes on without gates.
     world.steer(RolloutCommand::Resume);
     world.second();
     world.steer(RolloutCommand::PromoteFull);

@@ -583,7 +583,7 @@ fn exits_of_a_step_are_counted_over_a_new_coordinator() {
         }
     }
     assert_eq!(world.state(), State::Paused, "{:?}", world.waiting);
-    // Who lets it go on has seen that exit.
+    // The person who resumes has seen that exit.
     world.steer(RolloutCommand::Resume);
     for _ in 0..20 {
         restarted(&mut world, &r2, 1);

@@ -1,4 +1,4 @@
-//! What the care of a service brings to the good release, and how much of it at once.
+//! The care of a service: which slots it brings to the good release, and how many at once.
 
 use super::fixture::{at, fleet, instance, reference, release, steady};
 use super::midway::evidence;
@@ -222,7 +222,7 @@ fn restart_removes_the_older_of_two_instances() {
     }
 }
 
-/// What runs once per host: whether the one on a lost host serves, nobody knows, and one of three may be down.
+/// A `per_host` service: whether the instance on a lost host serves, nobody knows, and one of three may be down.
 #[test]
 fn drain_waits_for_a_lost_host_until_it_is_declared_off() {
     let release = release(1, |json| json["spec"]["scale"] = "per_host".into());

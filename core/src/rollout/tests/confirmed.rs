@@ -24,7 +24,7 @@ struct Run {
     now: i64,
 }
 
-/// What every second is like for a host.
+/// A second of a host.
 type Second = fn(&mut Member, i64);
 
 /// Every second a neighbour changes the plan, and the host is a plan behind.
@@ -214,7 +214,7 @@ fn no_deadline_passes_for_a_host_that_is_silent_for_a_moment() {
     for begins_in in [State::Preparing, State::Advancing, State::Soaking] {
         let mut run = Run::new();
         run.until(nothing, |run| run.rollout.state == begins_in);
-        // What is waited for is its word alone.
+        // The host's word alone is waited for.
         run.second(silence);
         let given = if begins_in == State::Soaking { 130 } else { 120 };
         let deadline =

@@ -666,7 +666,7 @@ fn a_plan_says_where_the_new_set_goes() {
     let kept = shown.slots.iter().map(|of| of.reason.as_ref().is_some_and(|text| text.contains("for 5m")));
     assert_eq!(kept.take(3).collect::<Vec<_>>(), [false, true, true], "{:?}", shown.slots);
     world.fleet.members.get_mut(&host(0)).unwrap().scheduling = Scheduling::Ready;
-    // Where there is none, it says why of each host.
+    // Without a place, it says why of each host.
     [3, 4].iter().for_each(|n| drop(world.fleet.members.remove(&host(*n))));
     let error = plan(&world, &r2).error.unwrap();
     assert!(error.contains("h0000 cannot hold both releases") && error.contains("h0002: no room"), "{error}");

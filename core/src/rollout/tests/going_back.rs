@@ -80,7 +80,7 @@ fn slots_on_lost_hosts_revert_within_budget_on_return() {
     assert_eq!(touched.len(), 1, "{touched:?}");
 }
 
-/// What a lost host was told to keep still serves nothing there, whatever became of the host: it hears at once what it is
+/// A slot on a lost host that was told to keep still serves nothing there, whatever became of the host: it hears at once what it is
 /// to hold, and no other slot waits for it.
 #[test]
 fn stopped_slot_on_a_lost_host_reverts_and_delays_nobody() {

@@ -21,7 +21,7 @@ pub(crate) struct Midway {
     pub(crate) slots: Slots,
     pub(crate) releases: Releases,
     pub(crate) rollout: Rollout,
-    /// What the last step waits for.
+    /// The things that the last step waits for.
     pub(crate) waiting: Vec<Waiting>,
     pub(crate) r1: Release,
     pub(crate) r2: Release,
@@ -37,7 +37,7 @@ pub(crate) fn deploy(release: &Release, supersede: bool) -> Target {
     Target { release, kind, actor, supersede, retry_quarantined: false }
 }
 
-/// That it ended by itself.
+/// Evidence of an instance that ended by itself.
 pub(crate) fn evidence(release: &Release) -> Evidence {
     Evidence {
         instance: None,
@@ -91,7 +91,7 @@ impl Midway {
         });
     }
 
-    /// What runs in a slot, as its host says.
+    /// Sets the instances that run in a slot, as its host says.
     pub(crate) fn see(&mut self, n: usize, running: &[(&Release, InstanceState)]) {
         let slot = self.slot(n);
         let instances = running

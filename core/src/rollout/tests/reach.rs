@@ -163,7 +163,7 @@ fn rollout_ends_in_time_with_the_clock_set_back() {
     let mut run = Run::new();
     run.until("begun", |run| run.rollout().state == State::Advancing);
     run.trouble = Some(Trouble::Engine);
-    // What was noted before lies hours ahead now; the coordinator counts from when it noticed.
+    // A time that was noted before lies hours ahead now; the coordinator counts from when it noticed.
     run.now -= 40;
     run.fleet.since = at(run.now);
     let begun = run.now;

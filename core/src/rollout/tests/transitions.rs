@@ -1,4 +1,4 @@
-//! What a person may say in which state, and what may begin beside what.
+//! The commands that each state takes, and the steps that may begin beside others.
 
 use super::fixture::{at, reference, release};
 use crate::rollout::{Kind, RollbackMode, Rollout, RolloutCommand, StartError, State, Target, start, steer};

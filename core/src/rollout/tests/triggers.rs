@@ -134,7 +134,7 @@ impl Trial {
         self.midway.rollout.state
     }
 
-    /// Why the rollout is where it is.
+    /// The reason for the rollout's state.
     fn reason(&self) -> String {
         self.midway.rollout.reason.as_ref().map(ToString::to_string).unwrap_or_default()
     }
@@ -237,7 +237,7 @@ fn only_the_new_release_counts_and_only_in_its_rollout() {
     trial.requests_of(&trial.midway.r1.clone(), 5000, 5000, 10);
     trial.step();
     assert_eq!(trial.state(), State::Advancing, "the old release fails, which is no reason to keep it");
-    // What came in before the rollout was made, or before this coordinator began, is not of this trial.
+    // Requests from before the rollout was made, or before this coordinator began, are not of this trial.
     let mut trial = Trial::new(rules(&said));
     trial.requests(5000, 5000);
     trial.midway.rollout.created_at = at(101);
@@ -297,7 +297,7 @@ fn a_trigger_brings_a_paused_rollout_back() {
     trial.requests(100, 1);
     trial.step();
     assert_eq!(trial.state(), State::RollingBack, "its release has requests all the while");
-    // Where a trigger pauses, a person looks already.
+    // A trigger that pauses has a person look already.
     let mut r2 = rules(&said);
     r2.spec.on_failure = crate::release::OnFailure::Pause;
     let mut trial = Trial::new(r2);

@@ -1,4 +1,4 @@
-//! Why a rollout got no further, in its reason and its failures.
+//! The reason of a rollout that got no further, and its failures.
 
 use super::fixture::{at, release};
 use super::midway::Midway;

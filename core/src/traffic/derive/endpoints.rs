@@ -77,7 +77,7 @@ impl<'a> Places<'a> {
         let told = is_unconfirmed || is_told_to_stop(slot, assignment, instance, drained);
         let told = told && !seen.recovering;
         match instance.state {
-            // What never got a request is not drained.
+            // An instance that never got a request is not drained.
             InstanceState::Draining => self.was_there(host, instance).then_some(true),
             InstanceState::Healthy if told => self.was_there(host, instance).then_some(true),
             InstanceState::Healthy => {
@@ -170,8 +170,8 @@ fn is_told_to_stop(
     if let Some(previous) = want.previous.as_ref().filter(|previous| previous.release == instance.release) {
         return previous.phase != Phase::Running;
     }
-    // What the host restores by itself when the new release fails. One that has drained is about to stop until then.
-    // The same before that is begun, in the place of the release before where that has failed.
+    // The instance that the host restores by itself when the new release fails. One that has drained is about to stop until then.
+    // Before that is begun, the same holds in the place of the release before where that has failed.
     let first = match want.phase {
         Phase::Running | Phase::Draining => Some(want.release),
         Phase::Pulled => want.previous.as_ref().filter(|of| of.phase.runs()).map(|of| of.release),

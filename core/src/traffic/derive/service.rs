@@ -14,7 +14,7 @@ use crate::traffic::{
 
 use super::endpoints::{Place, Places, port_of};
 
-/// What a service adds to a table.
+/// The part of a service in a table.
 pub(super) struct Part {
     pub(super) routed: RoutedService,
     pub(super) names: Vec<Name>,
@@ -153,7 +153,7 @@ fn in_order(spec: &Spec) -> impl Iterator<Item = &String> {
 fn routed(spec: &Spec, name: &str) -> Option<RoutedPort> {
     let port = spec.ports.get(name)?;
     let probe = spec.health.readiness.as_ref().and_then(|probe| match &probe.check {
-        // What a table cannot carry is not asked: a connection is enough then.
+        // A path that a table cannot carry is not asked: a connection is enough then.
         Check::Http { path, port } if port == name && path.len() <= 512 && !path.contains('#') => {
             Some(path.clone())
         }

@@ -111,7 +111,7 @@ fn a_lost_ingress_keeps_it_alive_until_the_timeout() {
     assert!(after.is_free(), "whatever is under way has had its time");
     let silence = |name: &str| Silent { host: host(name), since: Timestamp::ZERO };
     assert_eq!(after.silent, [silence("a"), silence("b")], "one has said nothing, one has stopped to");
-    // What still gets requests never times out.
+    // An endpoint that still gets requests never times out.
     assert!(!ask(&first, vec![("a", ingress(None, 0))], 9999).is_free());
 }
 

@@ -159,7 +159,7 @@ impl ServiceWindows {
         }
     }
 
-    /// How many entries the ring of a release has.
+    /// The number of entries in the ring of a release.
     #[cfg(test)]
     pub(super) fn entries(&self, release: &Digest) -> usize {
         self.rings.get(release).map_or(0, Ring::len)

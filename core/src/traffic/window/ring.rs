@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::Tally;
 use crate::time::Timestamp;
 
-/// How long differences are kept.
+/// Time for which differences are kept.
 pub const KEPT: Duration = Duration::from_secs(3600);
 /// Width of an entry of the last [`FINE_FOR`].
 const FINE: Duration = Duration::from_secs(2);
-/// How long entries stay fine.
+/// Time for which entries stay fine.
 const FINE_FOR: Duration = Duration::from_secs(300);
 /// Width of an entry after that.
 const COARSE: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ impl Ring {
         sum
     }
 
-    /// How many entries it has.
+    /// The number of its entries.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.fine.len() + self.coarse.len()

@@ -31,7 +31,7 @@ pub(super) struct Probing {
     unanswered: AtomicU32,
 }
 
-/// How an endpoint is asked whether it is ready.
+/// The probe of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Question {
     /// By a connection, which says only that its kernel is there.
@@ -58,7 +58,7 @@ impl Endpoint {
         self.probing.unanswered.load(Relaxed) > 0
     }
 
-    /// How it is to be probed.
+    /// Sets its probe.
     pub(crate) fn set_probe(&self, path: Option<&String>, busy: bool) {
         if self.probing.path.load().as_deref() != path {
             self.probing.path.store(path.cloned().map(Arc::new));
@@ -66,7 +66,7 @@ impl Endpoint {
         self.probing.busy.store(busy, Relaxed);
     }
 
-    /// How it is probed.
+    /// Its probe.
     pub(crate) fn question(&self) -> Question {
         match (self.key.protocol, self.probing.path.load_full()) {
             (ProtocolKind::Http2, _) => Question::Settings,

@@ -67,13 +67,13 @@ impl Silence {
     }
 }
 
-/// How long a request waits at one endpoint before it is asked of another one.
+/// The time that a request waits at one endpoint before it is asked of another one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience<'r> {
     pub(super) after: Option<Duration>,
-    /// Where it may go; nowhere if nobody may repeat it.
+    /// Endpoints that it may go to; none if nobody may repeat it.
     others: &'r [Arc<Endpoint>],
-    /// Where it has been.
+    /// Endpoints that it has been at.
     tried: &'r [Arc<Endpoint>],
 }
 

@@ -1,4 +1,4 @@
-//! What one message can answer with. A client takes no larger one, so a list that has grown beyond it is refused with
+//! The bound of one answer. A client takes no larger one, so a list that has grown beyond it is refused with
 //! what to ask for instead, rather than sent and thrown away.
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use windlass_proto::limits::MAX_MESSAGE;
 
 use crate::grpc::status::{Refusal, refused};
 
-/// What a message needs beside its view.
+/// Bytes of a message beside its view.
 const FRAME: usize = 64;
 
 /// A view that is too long.

@@ -1,4 +1,4 @@
-//! What every call of an operator has.
+//! The common parts of an operator's calls.
 
 use futures_util::stream::BoxStream;
 use tonic::Status;

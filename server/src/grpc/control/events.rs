@@ -98,7 +98,7 @@ pub(super) fn stream(
     Ok(messages.boxed())
 }
 
-/// Where a stream begins, and how many of the events that were wanted are kept no more.
+/// The begin of a stream, and the number of wanted events that are kept no more.
 fn begin(state: &State, request: &pb::StreamEventsRequest) -> (u64, u64) {
     let end = state.next_event;
     let first = state.events.front().map_or(end, |event| event.n);
@@ -161,7 +161,7 @@ impl Events {
     }
 }
 
-/// What is about a service is for those who may see its environment; hosts are everybody's.
+/// Whether a caller may see an event: of a service, those that may see its environment; of a host, everybody.
 pub(super) fn may_see(caller: &Caller, kind: &str, subject: &str) -> bool {
     if is_of_the_fleet(kind) {
         return caller.sees_fleet();

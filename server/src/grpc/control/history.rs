@@ -1,4 +1,4 @@
-//! How a host or a service did.
+//! Figures of a host or a service over time.
 
 use bytes::Bytes;
 use tonic::Status;

@@ -81,7 +81,7 @@ pub(super) fn show(coordinator: &Coordinator, caller: &Caller, host: &str) -> Re
     view.map(|view| encode(&view)).ok_or_else(|| refused(HostError::Unknown(host)))
 }
 
-/// How many slots can never leave the host, and what the others wait for.
+/// The number of slots that can never leave the host, and the waits of the others.
 fn draining(coordinator: &Coordinator, state: &State, host: &HostId, now: Timestamp) -> (u32, Vec<String>) {
     let pins = |release| state.releases.get(&release).is_some_and(|release| release.spec.pins_slots());
     let pinned = state.slots_on(host).filter(|(_, assignment)| pins(assignment.release())).count();
@@ -154,7 +154,7 @@ pub(super) fn view(
     view
 }
 
-/// What it means for a host that its certificate counts no more, and the way back.
+/// The meaning of a certificate that counts no more for its host, and the way back.
 const fn out_of_the_fleet(standing: Membership) -> &'static str {
     match standing {
         Membership::Evicted => {

@@ -134,7 +134,7 @@ struct Reading {
     asked: BTreeMap<HostId, Instant>,
     /// Complaints about hosts that were made already.
     complaints: BTreeSet<(HostId, String)>,
-    /// How far each instance was read.
+    /// The position up to which each instance was read.
     positions: BTreeMap<String, Position>,
     is_first: bool,
     ready: VecDeque<pb::StreamLogsResponse>,

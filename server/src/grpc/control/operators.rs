@@ -25,7 +25,7 @@ pub(super) async fn add(
 }
 
 pub(super) async fn list(coordinator: &Coordinator, caller: &Caller) -> Result<Bytes, Status> {
-    // Whoever looks is shown too. If that cannot be written, the others still are.
+    // The caller is shown too. If that cannot be written, the others still are.
     if let Err(error) = coordinator.enrolment.note_operator(caller.peer()?).await {
         tracing::warn!(%error, "failed to note an operator");
     }

@@ -1,4 +1,4 @@
-//! What a restored coordinator and its hosts disagree on.
+//! Differences between a restored coordinator and its hosts.
 
 use std::collections::BTreeSet;
 

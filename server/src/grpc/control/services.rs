@@ -1,4 +1,4 @@
-//! What a person tells a service without a new release.
+//! Commands to a service without a new release.
 
 use tonic::Status;
 use windlass_certs::identity::OperatorRole;

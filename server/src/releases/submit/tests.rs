@@ -105,7 +105,7 @@ async fn signatures_of_several_people_count_for_a_week() {
                 continue;
             }
         }
-        // Who did not hear the answer asks again, however late.
+        // A client that did not hear the answer asks again, however late.
         clock.set(begun + 20 * DAY);
         assert!(submit(&ledger).await.is_ok(), "{threshold} {days}");
     }

@@ -1,4 +1,4 @@
-//! How many answers a host may send at a time: each may hold a message that never ends.
+//! A bound on the answers that a host may send at a time: each may hold a message that never ends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -122,7 +122,7 @@ impl Readers {
     }
 }
 
-/// How many lines of a container a line stands for.
+/// The number of a container's lines that a line stands for.
 fn weight(line: &pb::LogLine) -> u64 {
     if line.note == i32::from(LogNote::Unspecified) { 1 } else { line.dropped }
 }

@@ -17,7 +17,7 @@ use super::{LogPiece, size};
 use crate::coordinator::Coordinator;
 use crate::grpc::status::stopping;
 
-/// How long an agent may take to say what its stream is about.
+/// The longest time until an agent says what its stream is about.
 const FIRST: Duration = Duration::from_secs(10);
 /// Bytes of unread lines of one answer, above which no further message is taken in.
 const UNREAD: usize = 256 << 10;

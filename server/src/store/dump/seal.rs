@@ -23,7 +23,7 @@ pub(crate) struct Seal {
     pub version: u32,
     /// The fleet whose store it is.
     pub fleet: FleetId,
-    /// How many records the backup holds.
+    /// The number of records in the backup.
     pub records: u64,
     /// The digest that its `end` line gives.
     pub digest: Digest,
@@ -31,7 +31,7 @@ pub(crate) struct Seal {
     pub at: Timestamp,
 }
 
-/// Why a backup is not believed.
+/// The reason for which a backup is not believed.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// There is no seal.

@@ -22,9 +22,9 @@ pub struct HostRecord {
     pub scheduling: Scheduling,
     /// Labels given with the token it joined with.
     pub labels: BTreeMap<String, String>,
-    /// Where its published ports are reached, as certified at the join.
+    /// The address of its published ports, as certified at the join.
     pub address: String,
-    /// What signs its receipts.
+    /// The key of its receipts.
     pub receipt_key: PublicKey,
     /// SHA-256 of its TLS key (SubjectPublicKeyInfo).
     pub key: Digest,
@@ -44,7 +44,7 @@ pub struct HostRecord {
     pub ingress_since: Option<Timestamp>,
     /// Hash of the token it joined with, so that a retry is known as one.
     pub token: Digest,
-    /// What it is. Shared: every decision looks at it, and few change it.
+    /// Facts about it. Shared: every decision looks at them, and few change them.
     #[serde(default, with = "shared")]
     pub facts: Arc<HostFacts>,
 }

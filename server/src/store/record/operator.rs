@@ -11,9 +11,9 @@ use windlass_core::{Digest, OperatorName, Timestamp};
 pub struct OperatorRecord {
     /// Their name.
     pub name: OperatorName,
-    /// What the newest certificate allows; none if none was ever seen.
+    /// The grant of the newest certificate; none if none was ever seen.
     pub grant: Option<Grant>,
-    /// Who let them in; none for the operator that `init` made.
+    /// The operator who let them in; none for the operator that `init` made.
     pub added_by: Option<String>,
     /// When they joined, or were seen first.
     pub added_at: Timestamp,
@@ -23,7 +23,7 @@ pub struct OperatorRecord {
     pub revoked_up_to: u64,
     /// When the newest certificate ends.
     pub not_after: Option<Timestamp>,
-    /// Who revoked them, and when, if somebody did.
+    /// The revoker, and the time, if somebody revoked them.
     pub revoked: Option<RevokedBy>,
     /// SHA-256 of their TLS key, as joined with a token.
     pub key: Option<Digest>,
@@ -42,7 +42,7 @@ pub struct ClosedRecord {
     pub confirmed: BTreeSet<OperatorName>,
 }
 
-/// Who revoked an operator.
+/// The revoker of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokedBy {
     /// Who.
@@ -56,11 +56,11 @@ pub struct RevokedBy {
 pub struct OperatorTokenRecord {
     /// Hash of its secret.
     pub hash: Digest,
-    /// Who it is for.
+    /// The operator that it is for.
     pub name: OperatorName,
-    /// What they may do.
+    /// Their rights.
     pub grant: Grant,
-    /// Who made it.
+    /// The operator who made it.
     pub made_by: String,
     /// Until when it is good.
     pub expires_at: Timestamp,

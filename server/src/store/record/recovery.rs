@@ -1,4 +1,4 @@
-//! That the store was set back, and what became of it.
+//! The record of a store that was set back, and of its recovery.
 
 use serde::{Deserialize, Serialize};
 use windlass_core::Timestamp;
@@ -10,7 +10,7 @@ pub struct RecoveryRecord {
     pub segment: u64,
     /// The audit entry that begins the segment.
     pub start: u64,
-    /// How it was noticed, in words.
+    /// The evidence of it, in words.
     pub cause: String,
     /// When.
     pub begun_at: Timestamp,

@@ -14,6 +14,6 @@ pub struct ReleaseRecord {
     pub envelope: String,
     /// When it was submitted.
     pub submitted_at: Timestamp,
-    /// Who submitted it.
+    /// The submitter.
     pub submitted_by: String,
 }

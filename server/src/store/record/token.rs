@@ -14,7 +14,7 @@ pub struct TokenRecord {
     pub host: HostId,
     /// Labels of that host.
     pub labels: BTreeMap<String, String>,
-    /// Who made it.
+    /// The operator who made it.
     pub made_by: String,
     /// Until when it is good.
     pub expires_at: Timestamp,

@@ -1,4 +1,4 @@
-//! What notices that a database file was damaged.
+//! A seal by which damage of a database file is noticed.
 //!
 //! sled takes a log that does not check out for one that was cut by a crash: it goes back to what was before, and says
 //! nothing. One flipped bit can so undo an hour of a fleet, or lose single records. Hence a *seal*, a digest over the
@@ -66,7 +66,7 @@ impl Note {
         Ok(Self { file, newest })
     }
 
-    /// What it said when it was opened, or was written since.
+    /// The revision of the seal when it was opened, or was written since.
     pub(super) const fn newest(&self) -> Option<Revision> {
         self.newest
     }

@@ -117,7 +117,7 @@ async fn flood_of_guesses_is_stopped_and_writes_nothing() {
     super::serves(&fleet, 1, "one").await;
 }
 
-/// What proves an expired certificate, made as a thief or a liar makes it.
+/// The proof for an expired certificate, made as a thief or a liar makes it.
 async fn renew(
     fleet: &Fleet,
     certificate: &[u8],

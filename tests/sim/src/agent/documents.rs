@@ -1,4 +1,4 @@
-//! What the simulated agent believes: verified by the real agent's code, written down, and only then in force. The
+//! Documents that the simulated agent accepts: verified by the real agent's code, written down, and only then in force. The
 //! order is that of the agent's keeper.
 
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ impl Host {
         }
     }
 
-    /// What is believed at a start: the journaled plan, judged again.
+    /// The desired state at a start: the journaled plan, judged again.
     pub(super) fn taken_up(&self, context: &Context) -> Desired {
         let nothing = Desired {
             local: self.local.clone(),
@@ -115,7 +115,7 @@ impl Host {
     fn refuse(&mut self, context: &mut Context, refusal: Refusal) {
         context.say(|| format!("{} refuses a plan: {refusal}", self.name));
         let Some(agent) = &mut self.agent else { return };
-        // What was refused because of the time is looked at again; see the agent's intake.
+        // A plan that was refused because of the time is looked at again; see the agent's intake.
         let for_now = matches!(refusal.code, RefusalCode::NotYetValid | RefusalCode::Expired);
         if let Some(link) = agent.link.as_mut().filter(|_| !for_now) {
             link.offer = None;
@@ -176,7 +176,7 @@ impl Host {
         self.wake(context, std::time::Duration::ZERO);
     }
 
-    /// What an honest plan has run is no longer nobody's.
+    /// Takes responsibility for instances that an honest plan has run.
     fn owns_up(&mut self, plan: &HostPlan) {
         let runs = |seen: &Container| {
             plan.slots.iter().any(|want| want.slot == seen.slot && Intent::from(want).has_run(&seen.release))

@@ -12,7 +12,7 @@ use crate::event::{Down, Event, Up};
 use crate::host::{Host, uptime};
 use crate::network;
 
-/// How often it says that it is there.
+/// Time between two heartbeats.
 const BEAT: Duration = Duration::from_secs(5);
 /// An observation that was not acknowledged is sent again after so long.
 const RESEND: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub struct Link {
     pub(super) offer: Option<Bytes>,
     /// One that came while what the other names was being fetched. The real intake finishes what it has begun.
     pub(super) next: Option<Bytes>,
-    /// What was fetched for it; `None`: the coordinator does not have it.
+    /// The releases fetched for it; `None`: the coordinator does not have it.
     pub(super) fetched: BTreeMap<Digest, Option<Vec<u8>>>,
     /// Releases that were asked for.
     pub(super) is_fetching: bool,

@@ -1,4 +1,4 @@
-//! What an agent asks of its engine: requests that take their time, and that fail.
+//! Requests of an agent to its engine, which take their time, and fail.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub const STOPPED: i64 = 143;
 /// Bytes of an image that come in a second.
 const SPEED: u64 = 3000;
 
-/// How a request goes on.
+/// The next step of a request.
 enum Next {
     /// There is more to do, so much later.
     Again(Duration),
@@ -81,7 +81,7 @@ impl Host {
         }
     }
 
-    /// Whoever asked hears of it, if it is still there.
+    /// The asker hears of it, if it is still there.
     fn finish(&mut self, context: &mut Context, request: &Request, outcomes: Vec<Outcome>) {
         if let Some(agent) = self.agent.as_mut().filter(|agent| agent.life == request.life) {
             agent.outcomes.extend(outcomes);

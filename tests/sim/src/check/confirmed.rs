@@ -1,4 +1,4 @@
-//! What a coordinator takes a report to be about, and what it makes a soak begin again for.
+//! Checks of reports and soaks: the slots that a coordinator takes a report to be about, and the soaks that begin again.
 
 use windlass_core::Timestamp;
 use windlass_core::rollout::State;
@@ -11,7 +11,7 @@ impl Checks {
     /// A report tells of a slot only if the plan in force then says of the slot what the newest plan says.
     pub(super) fn check_confirmed(&mut self, view: &View<'_>, hosts: &[Host], now: Timestamp) {
         for (host, seq, parts) in view.confirmed(now) {
-            // What was told another truth reports about that.
+            // A host that was told another truth reports about that.
             let is_deceived = hosts.iter().any(|known| known.name == host && known.is_deceived);
             let Some(held) = self.parts.get(&(host.clone(), seq)).filter(|_| !is_deceived) else { continue };
             let other = parts.into_iter().find(|part| held.get(&part.slot) != Some(part));

@@ -1,4 +1,4 @@
-//! What the coordinator decided: looked at whenever it stored something.
+//! Checks of the coordinator's decisions, whenever it stored something.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use super::{Checks, Known, Outage};
 use crate::host::Host;
 use crate::shop::Shop;
 
-/// How many instances a service has that no rollout moves.
+/// The number of instances of a service that no rollout moves.
 fn in_range(view: &View<'_>, service: &Service) -> u32 {
     let release = service.current.and_then(|current| view.releases().get(&current.digest));
     release.and_then(|release| service.replicas_for(release)).unwrap_or(service.replicas)
@@ -60,7 +60,7 @@ impl Checks {
                 .iter()
                 .filter(|(slot, old)| !slots.contains_key(*slot) && view.scheduling(old.host()).is_none());
             let gone: Vec<SlotId> = gone.map(|(slot, _)| slot.clone()).collect();
-            // Whoever evicts a host answers for what is missing then.
+            // The person who evicts a host answers for the slots that are missing then.
             for (_, outage) in
                 self.outages.entry(id.clone()).or_default().iter_mut().filter(|(slot, _)| gone.contains(slot))
             {
@@ -74,7 +74,8 @@ impl Checks {
             self.orphans.extend(gone);
             // A coordinator that was set back to before its host was evicted knows it again.
             self.orphans.retain(|slot| !slots.contains_key(slot));
-            // What is too many goes, and that is the doing of whoever asked for fewer, also where more are asked for soon.
+            // A surplus slot goes, and that is on the account of the person who asked for fewer, also where more are asked for
+            // soon.
             if active.is_none() && slots.len() >= wanted {
                 let before = &known.slots;
                 let moves = |slot: &SlotId| before.values().any(|other| other.stands_in_for() == Some(slot));
@@ -169,7 +170,7 @@ impl Checks {
         }
     }
 
-    /// How many rollouts have ended, and how.
+    /// The number of ended rollouts by end.
     pub fn ends(&self) -> BTreeMap<&'static str, usize> {
         let mut ends = BTreeMap::new();
         for rollout in self.ended.values() {
@@ -179,13 +180,13 @@ impl Checks {
     }
 }
 
-/// How many instances of each service may be without one that serves, as the coordinator sees it now.
+/// The number of instances of each service that may be without a serving one, as the coordinator sees it now.
 pub fn allowed(view: &View<'_>, shop: &Shop) -> BTreeMap<ServiceId, u32> {
     let mut all = BTreeMap::new();
     for (id, service) in view.services() {
         let total = view.slots().get(id).map_or(0, BTreeMap::len);
         let release = view.active(id).map(|rollout| rollout.to).or(service.current);
-        // What was never good has no minimum: where its first release fails, everything stops.
+        // A service that was never good has no minimum: where its first release fails, everything stops.
         let most = match (release, service.last_good()) {
             _ if service.mode != Mode::Running => u32::MAX,
             (Some(release), Some(_)) => shop.allowed(&release.digest, total),

@@ -1,4 +1,4 @@
-//! Why something that looks like a violation is none: each reason has a name, is counted, and is printed at the end of a run.
+//! Reasons for which an apparent violation is none: each has a name, is counted, and is printed at the end of a run.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ impl Exemption {
     ];
 }
 
-/// How often each of them counted.
+/// The count of each.
 pub type Exempted = BTreeMap<Exemption, u64>;
 
 impl Checks {

@@ -17,7 +17,7 @@ use super::{Checks, Exemption};
 use crate::edge::Proxy;
 use crate::host::Host;
 
-/// What is remembered of tables and shares.
+/// Memory of tables and shares.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     /// The newest table of the coordinator.
@@ -234,7 +234,7 @@ pub(super) fn failed_gate(rollout: &Rollout, release: &Release) -> Option<String
     rollout.gates.as_ref()?.gates.iter().find(failed).map(|(name, _)| name.clone())
 }
 
-/// Why what ingresses follow is not what is wanted, at rest.
+/// The reason for which ingresses do not follow the desired table at rest.
 pub(super) fn tables_at_rest(view: &View<'_>, hosts: &[Host]) -> Option<String> {
     let newest = view.tables().next().map_or(0, |table| table.routes.seq);
     let counted = view.traffic().ingresses;

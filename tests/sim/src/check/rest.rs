@@ -13,7 +13,7 @@ use super::lanes::{endpoints, tables_at_rest};
 use crate::context::Context;
 use crate::host::Host;
 
-/// Why the world is not at rest; `None` if it is.
+/// The reason for which the world is not at rest; `None` if it is.
 pub fn at_rest(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String> {
     let now = context.now;
     let tables = || tables_at_rest(view, hosts).filter(|_| context.is_routed);
@@ -131,7 +131,7 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
         if !context.shop.behaves(&good.digest) {
             continue;
         }
-        // What went with the volume of an evicted host is made again when a person says so.
+        // A slot that went with the volume of an evicted host is made again when a person says so.
         let wanted = service.replicas_for(release).map(|wanted| wanted.saturating_sub(service.given_up));
         // A fixed port is free once on each host.
         let members = hosts.iter().filter(|host| view.scheduling(&host.name).is_some()).count();
@@ -145,7 +145,7 @@ fn services(view: &View<'_>, context: &Context, hosts: &[Host]) -> Option<String
     strays(view, hosts)
 }
 
-/// What the host last said of a slot, for whoever has to find out.
+/// The host's last word about a slot, for the message of a violation.
 fn said(host: &Host, slot: &SlotId) -> String {
     let report = host.agent.as_ref().and_then(|agent| agent.report.as_ref());
     let of_slot = report.map(|report| (report.seq, &report.engine, &report.plan_refusal, report.slot(slot)));

@@ -33,7 +33,7 @@ pub(super) struct Stop {
     is_replaced: bool,
 }
 
-/// What is known of stops and of ingresses.
+/// Known stops and ingresses.
 #[derive(Debug, Default)]
 pub(super) struct Routed {
     pub(super) stops: Vec<Stop>,
@@ -102,7 +102,7 @@ impl Host {
 }
 
 impl Checks {
-    /// What the coordinator has decided to stop, and which ingresses count.
+    /// Notes the stops that the coordinator has decided, and the ingresses that count.
     pub(super) fn decide_stops(&mut self, view: &View<'_>, hosts: &[Host], now: Timestamp) {
         let routed = &mut self.routed;
         for host in hosts {

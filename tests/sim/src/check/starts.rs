@@ -1,4 +1,4 @@
-//! What may be started, and who stopped what: asked where a step of an agent begins, and where it has its effect.
+//! Checks of starts and stops: where a step of an agent begins, and where it has its effect.
 
 use windlass_core::plan::{Order, Phase, PlanSlot};
 use windlass_core::reconcile::Step;
@@ -48,7 +48,7 @@ impl Host {
             return Some(format!("below the floor {floor}"));
         }
         let want = self.plan_slot(slot);
-        // What the plan calls good, or falls back on, is good, whatever failed here before: another release of the same
+        // A release that the plan calls good, or falls back on, is good, whatever failed here before: another release of the same
         // content may have, in the slot next door.
         let is_good =
             |want: &PlanSlot| want.fallback == Some(*release) || (want.good && want.release == *release);
@@ -85,7 +85,7 @@ impl Host {
         }
     }
 
-    /// What no plan names any more goes on until what replaces it serves, whoever signed that plan; but where one has to
+    /// An instance that no plan names any more goes on until its replacement serves, whoever signed that plan; but where one has to
     /// stop for the other, or the new one has failed, or is not wanted.
     fn check_replaced(&self, context: &mut Context, id: &str) {
         let Some(old) = self.engine.processes.get(id).filter(|process| process.serves()) else { return };
@@ -157,12 +157,13 @@ impl Host {
         if self.is_isolated(slot, context.now) || self.excused_stops.contains(&container.id) {
             return Some(Exemption::Excused);
         }
-        // Whoever made this plan could not know that it serves: it had not begun to.
+        // The author of this plan could not know that it serves: it had not begun to.
         let made = context.checks.made.get(&(self.name.clone(), self.seq()));
         if made.is_some_and(|made| *made < process.ready_since) {
             return Some(Exemption::Unforeseen);
         }
-        // What came below the floor is believed no more, and so not asked whether it serves: whoever raised it wants it gone.
+        // A release below the floor is believed no more, and so not asked whether it serves: the person who raised it wants it
+        // gone.
         let below = container.counter < self.floor(&slot.service);
         (below && !self.believes(&container.release)).then_some(Exemption::BelowFloor)
     }

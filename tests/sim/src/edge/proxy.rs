@@ -143,7 +143,7 @@ impl Proxy {
         self.flights.iter().any(under_way) || of_it.any(|of| of.endpoints.iter().any(new))
     }
 
-    /// What came to an end since it last looked, and what has begun.
+    /// Ends the requests that came to an end since it last looked, and begins new ones.
     pub(super) fn work(&mut self, context: &mut Context, hosts: &[Host]) {
         let (now, before) = (context.now, self.flights.len());
         self.flights.retain(|flight| {
@@ -236,7 +236,7 @@ impl Proxy {
         })
     }
 
-    /// What was counted of each service.
+    /// The counts of each service.
     fn services(&self, routes: &Routes) -> BTreeMap<ServiceId, ServiceTraffic> {
         let mut services: BTreeMap<ServiceName, ServiceTraffic> = BTreeMap::new();
         for ((service, release), counts) in &self.counts {

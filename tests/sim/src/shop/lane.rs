@@ -6,7 +6,7 @@ use windlass_core::Digest;
 use super::{Profile, Shape};
 use crate::dice::Dice;
 
-/// What is asked of a release in each of its steps.
+/// The questions to a release in each of its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     /// Exits of its instances.
@@ -17,7 +17,7 @@ enum Asked {
     Judge,
 }
 
-/// What a service is like in a world with ingresses.
+/// The traffic of a service in a world with ingresses.
 #[derive(Debug, Clone, Copy)]
 pub struct Lane {
     /// Makes the releases that answer wrongly others in each world.

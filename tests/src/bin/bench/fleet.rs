@@ -51,7 +51,7 @@ async fn one(agents: usize) -> Result<()> {
 
 #[expect(clippy::cast_precision_loss, reason = "thousands")]
 async fn at_rest(agents: usize, coordinator: &Coordinator, without: f64) -> Result<()> {
-    // What the first connections left behind (observations to be stored) comes to rest.
+    // The traces of the first connections (observations to be stored) come to rest.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let pid = coordinator.process.pid();
     let (before, watched) = (cpu_seconds(pid)?, Instant::now());
@@ -111,7 +111,7 @@ async fn release(
     Ok(())
 }
 
-/// What an operator asks for that grows with the fleet.
+/// The lists of an operator that grow with the fleet.
 async fn lists(agents: usize, coordinator: &Coordinator) -> Result<()> {
     let mut control = coordinator.control("viewer/*").await?;
     let all = String::new();

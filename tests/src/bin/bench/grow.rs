@@ -1,5 +1,5 @@
-//! What a rollout costs while the fleet around it grows: a service with 50 slots is moved to a new release, and the
-//! coordinator's own histogram says how long its looks took.
+//! The cost of a rollout while the fleet around it grows: a service with 50 slots is moved to a new release, and the coordinator's
+//! own histogram tells the time of its looks.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const SIZES: [usize; 4] = [500, 1000, 2000, 5000];
 /// Rollouts at each size.
 const TIMES: u64 = 5;
 const LIMIT: Duration = Duration::from_secs(120);
-/// What new hosts leave behind, observations to be stored and looks at them, comes to rest.
+/// The traces of new hosts, observations to be stored and looks at them, come to rest.
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run() -> Result<()> {
@@ -48,7 +48,7 @@ pub(crate) async fn run() -> Result<()> {
     Ok(())
 }
 
-/// What one rollout cost.
+/// The cost of one rollout.
 struct Cost {
     took: f64,
     looks: f64,
@@ -84,7 +84,7 @@ async fn one(coordinator: &Coordinator, counter: u64) -> Result<Cost> {
     Ok(Cost { took, looks: looks - looks_before, looking: looked - looked_before })
 }
 
-/// How many looks the engine took so far, and how long in all.
+/// The number of the engine's looks so far, and their time in all.
 fn looks(coordinator: &Coordinator) -> Result<(f64, f64)> {
     let name = "windlass_engine_step_seconds";
     Ok((coordinator.metric(&format!("{name}_count"))?, coordinator.metric(&format!("{name}_sum"))?))

@@ -75,7 +75,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What simulated agents run on.
+/// The runtime of simulated agents.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }

@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<()> {
             });
             totals.push(many.total.as_secs_f64());
             soaks.push(many.longest().as_secs_f64());
-            // What is beside the soak, against nothing but engines that do the same.
+            // The time beside the soak, against engines that do the same and nothing else.
             ours.push(many.total.saturating_sub(SOAK).as_secs_f64());
             theirs.push(straight(&fleet.hosts, &image, run > 0)?);
         }

@@ -84,7 +84,7 @@ async fn cpu_of(coordinator: &Coordinator) -> Result<f64> {
 fn scrapes(agents: usize, coordinator: &Coordinator) -> Result<()> {
     let (mut took, mut size) = (Vec::new(), 0);
     for _ in 0..SCRAPES {
-        // Who asks within half a second gets the answer before.
+        // A question within half a second gets the answer before.
         std::thread::sleep(Duration::from_secs(1));
         let began = Instant::now();
         let text = coordinator.metrics()?;

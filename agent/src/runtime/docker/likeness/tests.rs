@@ -142,7 +142,7 @@ fn any_difference_makes_a_stranger() {
     for (case, seen) in table {
         assert!(!is_made_as(&seen, &said(&release), &image(&release), &release, &local()), "{case}");
     }
-    // What `docker commit` makes has no digest of a registry.
+    // An image of `docker commit` has no digest of a registry.
     let committed = ImageInspect { repo_digests: Some(Vec::new()), ..image(&release) };
     assert!(!is_made_as(&made(), &said(&release), &committed, &release, &local()), "another image");
     let other = Identity { content: windlass_core::Digest::of(b"x"), ..said(&release) };
