@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use windlass_agent::gpu::{Limits, Probe, Shared};
 
 /// Every function that is called.
-const FUNCTIONS: [&str; 20] = [
+const FUNCTIONS: [&str; 21] = [
     "nvmlInit_v2",
     "nvmlSystemGetDriverVersion",
     "nvmlSystemGetCudaDriverVersion_v2",
+    "nvmlDeviceGetSupportedEventTypes",
     "nvmlEventSetCreate",
     "nvmlDeviceRegisterEvents",
     "nvmlDeviceGetCount_v2",
@@ -34,7 +35,7 @@ const FUNCTIONS: [&str; 20] = [
     "nvmlEventSetWait_v2",
 ];
 /// Those of them that are called only when the library is loaded.
-const AT_LOAD: usize = 5;
+const AT_LOAD: usize = 6;
 const LONG: Duration = Duration::from_secs(60);
 
 struct Scene {
@@ -218,6 +219,34 @@ async fn what_becomes_of_gpus_is_seen_within_a_look_and_told() {
     assert_eq!(named, [("GPU-1", None), ("MIG-1", Some("GPU-2")), ("MIG-2", Some("GPU-2"))]);
     assert_eq!((divided.gpus[0].memory, divided.gpus[1].memory), (0, 5952 << 20));
     assert!(divided.lost.is_empty(), "{divided:?}");
+    cancel.cancel();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+}
+
+/// One that reports nothing silences no other one, and the last words of one that falls off the bus are heard.
+#[tokio::test]
+async fn errors_are_heard_beside_a_deaf_gpu_and_with_a_loss() {
+    let scene = Scene::new();
+    let gpus = |lost: &str, errors: &str| {
+        let deaf = "gpu uuid=GPU-1 name=T4 total=16384 deaf=1";
+        scene.write(&format!("{deaf}\ngpu uuid=GPU-2 name=L4 total=24576{lost}\n{errors}"));
+    };
+    gpus("", "");
+    let cancel = CancellationToken::new();
+    let probe = scene.probe(&cancel);
+    let mut seen = probe.seen();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(probe.run());
+    until(&mut seen, "there are two", |seen| seen.stats.len() == 2).await;
+    gpus("", "xid gpu=1 code=48");
+    until(&mut seen, "an error is heard", |seen| seen.stats.get(1).is_some_and(|of| of.xid == 48)).await;
+    gpus(" lost=1", "xid gpu=1 code=48\nxid gpu=1 code=79");
+    let lost =
+        until(&mut seen, "its loss is heard", |seen| seen.lost.iter().any(|lost| lost.xid == 79)).await;
+    assert_eq!((lost.lost[0].uuid.as_str(), lost.lost[0].xid_count), ("GPU-2", 2), "{lost:?}");
+    gpus("", "");
+    let back = until(&mut seen, "it is back", |seen| seen.stats.len() == 2).await;
+    assert_eq!((back.stats[1].xid_count, back.stats[0].xid_count), (2, 0), "{back:?}");
     cancel.cancel();
     tasks.join_next().await.unwrap().unwrap().unwrap();
 }

@@ -121,6 +121,7 @@ mod tests {
             name: "L4".to_owned(),
             since: Timestamp::ZERO,
             why: "it has fallen off the bus".to_owned(),
+            ..GpuLost::default()
         });
         Seen { stats: stats.collect(), lost: lost.collect(), at: Some(Instant::now()), ..Seen::default() }
     }

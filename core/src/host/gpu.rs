@@ -41,7 +41,7 @@ impl Gpu {
 }
 
 /// A GPU that was there and cannot be given away now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GpuLost {
     /// UUID; empty if it never told it.
     pub uuid: String,
@@ -51,6 +51,19 @@ pub struct GpuLost {
     pub since: Timestamp,
     /// How that shows, in words.
     pub why: String,
+    /// Errors that its driver reported (XID) since the agent watches it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub xid_count: u64,
+    /// The last of them; 0 if there was none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub xid: u64,
+}
+
+impl GpuLost {
+    /// Whether both are one GPU, which was lost once.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.uuid, &self.name, self.since) == (&other.uuid, &other.name, other.since)
+    }
 }
 
 /// Bytes of a version.
