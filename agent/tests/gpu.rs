@@ -128,7 +128,8 @@ async fn whichever_call_hangs_the_probe_goes_on_and_is_right_again() {
         let well =
             until(&mut seen, "there are two", |seen| seen.stats.len() == 2 && seen.silent.is_none()).await;
         assert_eq!(well.gpus.len(), 2, "{function}");
-        assert_eq!((well.stats[0].utilization, well.stats[0].power), (37.0, 61.0), "{function}");
+        let readings = well.stats[0].readings;
+        assert_eq!((readings.utilization, readings.power), (Some(37.0), Some(61.0)), "{function}");
         assert_eq!((well.driver.version.as_str(), well.driver.cuda.as_str()), ("550", "12.4"), "{function}");
         // One that was loaded is not loaded again, so that such a call hangs in the next child.
         let also = if number < AT_LOAD { "\nhang nvmlDeviceGetCount_v2 3600" } else { "" };
@@ -212,6 +213,14 @@ async fn what_becomes_of_gpus_is_seen_within_a_look_and_told() {
     };
     assert_eq!((of_memory(0), of_memory(1)), ((0, 0, false, false), (3, 2, true, true)));
     assert_eq!((ill.stats[0].processes[0].pid, ill.gpus[0].reserved), (4711, 500 << 20));
+    // What it cannot tell is no number: 0 °C would be one.
+    scene.say("fail nvmlDeviceGetTemperature 3 1\nfail nvmlDeviceGetPowerUsage 3 1");
+    let mute = until(&mut seen, "one is mute", |seen| {
+        seen.stats.get(1).is_some_and(|of| of.readings.power.is_none() && of.readings.temperature.is_none())
+    });
+    let mute = mute.await;
+    assert_eq!(mute.stats[1].readings.utilization, Some(0.0));
+    assert_eq!(mute.stats[0].readings.temperature, Some(55.0));
     // One that does not tell its memory is there; of one that is divided its instances are.
     scene.write("gpu uuid=GPU-1 name=L4 total=24576\ngpu uuid=GPU-2 name=A30 total=24576 mig=1\nmig gpu=1 uuid=MIG-1 total=5952\nmig gpu=1 uuid=MIG-2 total=5952\nfail nvmlDeviceGetMemoryInfo_v2 3 0");
     let divided = until(&mut seen, "it is divided", |seen| seen.gpus.len() == 3).await;

@@ -12,7 +12,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, EventSet, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
-use windlass_core::host::{Gpu, GpuDriver, GpuProcess, GpuStats};
+use windlass_core::host::{Gpu, GpuDriver, GpuProcess, GpuReadings, GpuStats};
 
 use super::{Broken, Look, Unwatched, Xid};
 
@@ -156,13 +156,16 @@ fn both(device: &Device<'_>, parent: Option<&String>) -> Result<(Gpu, GpuStats),
     let watts = |milliwatts: u32| f64::from(milliwatts) / 1000.0;
     let errors = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).unwrap_or(0);
     let rows = bad_memory(device);
+    let readings = GpuReadings {
+        utilization: device.utilization_rates().ok().map(|rates| f64::from(rates.gpu)),
+        temperature: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
+        power: device.power_usage().ok().map(watts),
+    };
     let stats = GpuStats {
         uuid,
-        utilization: device.utilization_rates().map_or(0.0, |rates| f64::from(rates.gpu)),
+        readings,
         memory_used: used,
         memory_total: total,
-        temperature: device.temperature(TemperatureSensor::Gpu).map_or(0.0, f64::from),
-        power: device.power_usage().map_or(0.0, watts),
         power_limit: device.enforced_power_limit().map_or(0.0, watts),
         clock: device.clock_info(Clock::SM).unwrap_or(0),
         ecc_corrected: errors(MemoryError::Corrected),

@@ -159,15 +159,16 @@ fn instance(row: &InstanceRow, now: Timestamp) -> Row {
 
 fn gpu(row: &GpuRow) -> Row {
     let (gpu, used) = (&row.gpu, row.stats.as_ref());
+    let readings = used.map(|used| used.readings).unwrap_or_default();
     let cells = vec![
         text(&row.host),
         text(&gpu.uuid),
         text(&gpu.name),
-        percent(used.map(|used| used.utilization)),
+        percent(readings.utilization),
         bytes(used.map(|used| used.memory_used)),
         if gpu.memory == 0 { "unknown".to_owned() } else { bytes(Some(gpu.memory)) },
-        used.map_or_else(none, |used| format!("{:.0} °C", used.temperature)),
-        used.map_or_else(none, |used| format!("{:.0} W", used.power)),
+        readings.temperature.map_or_else(none, |celsius| format!("{celsius:.0} °C")),
+        readings.power.map_or_else(none, |watts| format!("{watts:.0} W")),
     ];
     let tone = match used {
         Some(used) if used.remap_failed || used.ecc_uncorrected > 0 => Tone::Bad,

@@ -180,14 +180,9 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         )
     });
     out.gauge("gpu_driver_info", "Versions of the driver of a host's GPUs, which is 1", drivers)?;
-    let gauges: [(&str, &str, Of<GpuStats>); 12] = [
-        ("gpu_busy_ratio", "Share of time in which a GPU was busy", |of| of.utilization / 100.0),
+    let gauges: [(&str, &str, Of<GpuStats>); 7] = [
         ("gpu_memory_used_bytes", "Memory in use on a GPU", |of| number(of.memory_used)),
         ("gpu_memory_size_bytes", "Memory of a GPU", |of| number(of.memory_total)),
-        ("gpu_temperature_celsius", "Temperature of a GPU", |of| of.temperature),
-        ("gpu_power_watts", "Power that a GPU takes", |of| of.power),
-        ("gpu_power_limit_watts", "Power that it may take", |of| of.power_limit),
-        ("gpu_clock_hertz", "Clock of its processors", |of| f64::from(of.clock) * 1e6),
         ("gpu_throttled", "Whether a GPU is slowed down, by heat or for want of power", |of| {
             yes(!of.throttled.is_empty())
         }),
@@ -205,6 +200,23 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         }),
     ];
     for (name, help, value) in gauges {
+        out.gauge(name, help, of_gpus(hosts, move |gpu| Some(value(gpu))))?;
+    }
+    // A card that cannot tell has no sample: 0 is a figure.
+    let readings: [(&str, &str, fn(&GpuStats) -> Option<f64>); 5] = [
+        ("gpu_busy_ratio", "Share of time in which a GPU was busy", |of| {
+            of.readings.utilization.map(|percent| percent / 100.0)
+        }),
+        ("gpu_temperature_celsius", "Temperature of a GPU", |of| of.readings.temperature),
+        ("gpu_power_watts", "Power that a GPU takes", |of| of.readings.power),
+        ("gpu_power_limit_watts", "Power that it may take", |of| {
+            Some(of.power_limit).filter(|watts| *watts > 0.0)
+        }),
+        ("gpu_clock_hertz", "Clock of its processors", |of| {
+            Some(f64::from(of.clock) * 1e6).filter(|hertz| *hertz > 0.0)
+        }),
+    ];
+    for (name, help, value) in readings {
         out.gauge(name, help, of_gpus(hosts, value))?;
     }
     let throttled = hosts.iter().flat_map(|host| {
@@ -238,18 +250,20 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         ("gpu_xid_errors", "Errors that its driver reported", |of| number(of.xid_count)),
     ];
     for (name, help, value) in counters {
-        out.counter(name, help, of_gpus(hosts, value))?;
+        out.counter(name, help, of_gpus(hosts, move |gpu| Some(value(gpu))))?;
     }
     Ok(())
 }
 
-/// The figure of every GPU that was measured, with its labels.
+/// The figure of every GPU that tells it, with its labels.
 fn of_gpus(
     hosts: &[Host],
-    value: fn(&GpuStats) -> f64,
+    value: impl Fn(&GpuStats) -> Option<f64> + Copy,
 ) -> impl Iterator<Item = ([(&'static str, &str); 2], f64)> {
     hosts.iter().flat_map(move |host| {
         let gpus = host.stats.iter().flat_map(|stats| &stats.gpus);
-        gpus.map(move |gpu| ([("host", host.name.as_str()), ("gpu", gpu.uuid.as_str())], value(gpu)))
+        gpus.filter_map(move |gpu| {
+            Some(([("host", host.name.as_str()), ("gpu", gpu.uuid.as_str())], value(gpu)?))
+        })
     })
 }

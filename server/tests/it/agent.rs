@@ -15,7 +15,7 @@ use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::join::JoinToken;
 use windlass_certs::keys::SigningKey;
 use windlass_core::host::{
-    CpuModes, DiskStats, Gpu, GpuDriver, GpuProcess, GpuStats, HostFacts, HostPolicy, HostStats,
+    CpuModes, DiskStats, Gpu, GpuDriver, GpuProcess, GpuReadings, GpuStats, HostFacts, HostPolicy, HostStats,
     InstanceStats, Pressure, ProbeStats,
 };
 use windlass_core::observation::{
@@ -389,11 +389,9 @@ fn gpu(host: &HostId) -> Gpu {
 fn gpu_stats(host: &HostId) -> GpuStats {
     GpuStats {
         uuid: gpu(host).uuid,
-        utilization: 93.0,
+        readings: GpuReadings { utilization: Some(93.0), temperature: Some(84.0), power: None },
         memory_used: 9 << 30,
         memory_total: 24 << 30,
-        temperature: 84.0,
-        power: 71.5,
         power_limit: 72.0,
         clock: 2040,
         ecc_corrected: 2,

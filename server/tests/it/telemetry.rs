@@ -139,6 +139,7 @@ async fn prometheus_reads_everything_in_both_formats() {
         assert!(classic.contains(line), "{line} is not in {classic}");
     }
     assert!(!classic.contains("pid=\"4712\""), "a process of which the driver tells nothing has no figure");
+    assert!(!classic.contains("windlass_gpu_power_watts{"), "it cannot tell its power: {classic}");
     assert!(!classic.contains("# EOF"));
     let open = metrics(&fleet, "application/openmetrics-text; version=1.0.0").await;
     assert!(open.ends_with("# EOF\n") && open.contains("# TYPE windlass_tls_handshakes counter"));

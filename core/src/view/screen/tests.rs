@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::host::GpuReadings;
 
 fn gpu(number: u32) -> RowView {
     let uuid = format!("GPU-{number:05}");
-    let stats = GpuStats { uuid: uuid.clone(), utilization: f64::from(number % 100), ..GpuStats::default() };
+    let readings = GpuReadings { utilization: Some(f64::from(number % 100)), ..GpuReadings::default() };
+    let stats = GpuStats { uuid: uuid.clone(), readings, ..GpuStats::default() };
     let gpu = Gpu { uuid, name: "L4".to_owned(), memory: 24 << 30, ..Gpu::default() };
     let host = format!("gpu-{}", number / 8).parse().unwrap();
     RowView::Gpu(Box::new(GpuRow {
@@ -40,7 +42,7 @@ fn of_many_rows_the_wanted_part_is_chosen_in_order() {
     assert_eq!(chosen.len(), 5);
     assert!(chosen.iter().all(|number| expected.contains(number)), "{chosen:?}");
     let busy = |number: &usize| match &rows[*number] {
-        RowView::Gpu(row) => row.stats.as_ref().map(|stats| stats.utilization),
+        RowView::Gpu(row) => row.stats.as_ref().and_then(|stats| stats.readings.utilization),
         RowView::Host(_)
         | RowView::Service(_)
         | RowView::Rollout(_)
