@@ -103,6 +103,7 @@ async fn prometheus_reads_everything_in_both_formats() {
         ("windlass_host_disk_size_bytes", "gauge"),
         ("windlass_host_network_receive_bytes_total", "counter"),
         ("windlass_service_healthy_instances", "gauge"),
+        ("windlass_service_minimum_instances", "gauge"),
         ("windlass_rollout_duration_seconds", "gauge"),
         ("windlass_instance_cpu_seconds_total", "counter"),
         ("windlass_instance_probe_success", "gauge"),
