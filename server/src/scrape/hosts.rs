@@ -7,9 +7,10 @@ use std::sync::Arc;
 use windlass_core::fleet::{FleetView, Member, Scheduling};
 use windlass_core::host::{GpuStats, HostStats, Liveness, Pressure};
 use windlass_core::observation::EngineState;
+use windlass_core::view;
 use windlass_core::{HostId, Timestamp};
 
-use super::out::{Out, number, seconds, yes};
+use super::out::{Out, count, number, seconds, yes};
 use crate::ledger::State;
 
 /// A host.
@@ -19,6 +20,8 @@ pub(super) struct Host {
     member: Member,
     expires: Timestamp,
     stats: Option<Arc<HostStats>>,
+    /// How many conditions of each code it has.
+    conditions: BTreeMap<&'static str, usize>,
 }
 
 type Of<T> = fn(&T) -> f64;
@@ -27,7 +30,9 @@ type Of<T> = fn(&T) -> f64;
 pub(super) fn look(state: &State, fleet: FleetView, fresh: &BTreeMap<HostId, Arc<HostStats>>) -> Vec<Host> {
     let hosts = fleet.members.into_iter().filter_map(|(name, member)| {
         let expires = state.hosts.get(&name)?.certificate.not_after;
-        Some(Host { stats: fresh.get(&name).cloned(), name: name.to_string(), member, expires })
+        let stats = fresh.get(&name).cloned();
+        let conditions = view::host_codes(&member, stats.as_deref());
+        Some(Host { name: name.to_string(), member, expires, stats, conditions })
     });
     hosts.collect()
 }
@@ -134,7 +139,12 @@ fn about(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         out.gauge(name, help, hosts.iter().map(|host| (host.labels(), value(host))))?;
     }
     let seen = hosts.iter().filter_map(|host| Some((host.labels(), seconds(host.member.last_seen?))));
-    out.gauge("host_seen_timestamp_seconds", "When a host was last heard of, since the epoch", seen)
+    out.gauge("host_seen_timestamp_seconds", "When a host was last heard of, since the epoch", seen)?;
+    let conditions = hosts.iter().flat_map(|host| {
+        let labels = |code| [("host", host.name.as_str()), ("code", code)];
+        host.conditions.iter().map(move |(code, found)| (labels(*code), count(*found)))
+    });
+    out.gauge("host_conditions", "What is wrong with a host itself, by code", conditions)
 }
 
 fn disks(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {

@@ -14,13 +14,14 @@ use windlass_certs::csr::{CertifiedIdentity, TlsKey};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::join::JoinToken;
 use windlass_certs::keys::SigningKey;
+use windlass_core::condition::{Condition, ConditionCode};
 use windlass_core::host::{
     CpuModes, DiskStats, Gpu, GpuDriver, GpuProcess, GpuReadings, GpuStats, HostFacts, HostPolicy, HostStats,
     InstanceStats, Pressure, ProbeStats,
 };
 use windlass_core::observation::{
-    Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, Observation, SlotObservation,
-    SlotStatus,
+    Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, LastExit, Observation,
+    SlotObservation, SlotStatus,
 };
 use windlass_core::plan::{HostPlan, Phase, PlanSlot};
 use windlass_core::release::Release;
@@ -193,7 +194,7 @@ impl Agent {
             engine: EngineState::Available,
             plan_refusal: None,
             unwritable: None,
-            conditions: Vec::new(),
+            conditions: if self.has_gpu { vec![hot(&self.host)] } else { Vec::new() },
             slots: slots.map(|slot| self.observe_slot(slot)).collect(),
             tasks: Vec::new(),
         }
@@ -221,6 +222,10 @@ impl Agent {
         }
         for instance in &mut instances {
             instance.counter = self.counter_of(&instance.release);
+            if self.is_measured {
+                let at = Timestamp::from_millis(1_764_000_000_000);
+                instance.vitals.last_exit = Some(LastExit { code: 137, oom_killed: true, at });
+            }
             if self.publishes {
                 let number = 20_000 + 2 * u64::from(slot.slot.index) + instance.counter.0 % 2;
                 instance.endpoints.insert("http".to_owned(), format!("127.0.0.1:{number}"));
@@ -386,6 +391,10 @@ fn gpu(host: &HostId) -> Gpu {
     Gpu { uuid: format!("GPU-{host}"), name: "NVIDIA \"L4\"".to_owned(), memory: 24 << 30, ..Gpu::default() }
 }
 
+fn hot(host: &HostId) -> Condition {
+    Condition::of_device(ConditionCode::GpuThrottled, &gpu(host).uuid, "it is hot")
+}
+
 fn gpu_stats(host: &HostId) -> GpuStats {
     GpuStats {
         uuid: gpu(host).uuid,
@@ -415,6 +424,8 @@ fn measure(agent: &Agent) -> pb::StatsReport {
         cpu_percent: 40.0,
         memory_used: 75,
         memory_limit: 100,
+        gpu_memory_used: if agent.has_gpu { 6 << 30 } else { 0 },
+        gpu_memory_limit: if agent.has_gpu { 24 << 30 } else { 0 },
         probe: Some(ProbeStats { ok: true, seconds: 0.25, answers: answered(), failures: 1 }),
         ..InstanceStats::default()
     });

@@ -106,6 +106,9 @@ async fn prometheus_reads_everything_in_both_formats() {
         ("windlass_service_minimum_instances", "gauge"),
         ("windlass_rollout_duration_seconds", "gauge"),
         ("windlass_instance_cpu_seconds_total", "counter"),
+        ("windlass_instance_gpu_memory_used_bytes", "gauge"),
+        ("windlass_instance_gpu_memory_limit_bytes", "gauge"),
+        ("windlass_instance_oom_exit_timestamp_seconds", "gauge"),
         ("windlass_instance_probe_success", "gauge"),
         ("windlass_instance_probe_duration_seconds", "gauge"),
         ("windlass_instance_probe_answers_total", "counter"),
@@ -131,6 +134,7 @@ async fn prometheus_reads_everything_in_both_formats() {
             .contains(r#"windlass_rollout_state{environment="default",service="web",state="succeeded"} 1"#)
     );
     for line in [
+        r#"windlass_host_conditions{host="web-1",code="gpu_throttled"} 1"#,
         r#"windlass_gpu_throttle_reason{host="web-1",gpu="GPU-web-1",reason="thermal"} 1"#,
         r#"windlass_gpu_throttle_reason{host="web-1",gpu="GPU-web-1",reason="power_cap"} 1"#,
         r#"windlass_gpu_process_memory_bytes{host="web-1",gpu="GPU-web-1",pid="4711"} 9663676416"#,
