@@ -17,8 +17,6 @@ const SLOW: (u32, Duration) = (3, Duration::from_secs(60));
 const TAKEN_AWAY: Duration = Duration::from_secs(3600);
 /// Errors (XID) that a program causes, not the device.
 const OF_PROGRAMS: [u64; 6] = [13, 31, 32, 43, 45, 69];
-/// Names what slows a GPU down although it should not: that it keeps to its power limit is as it should be.
-const TROUBLE: [&str; 3] = ["thermal", "power_brake", "slowdown"];
 
 /// Those that were there and are not any more. `missing` says why one is of which the look says nothing.
 pub(super) fn lost(before: &Seen, look: &Look, missing: &str, now: Timestamp) -> Vec<GpuLost> {
@@ -103,7 +101,7 @@ impl Health {
             let errors = of_parent.unwrap_or(known.errors);
             known.errors.2 = errors.2;
             (stats.xid_count, stats.xid) = (errors.0, errors.1);
-            if stats.throttled.iter().any(|why| TROUBLE.contains(&why.as_str())) {
+            if stats.is_slowed() {
                 known.slow = known.slow.saturating_add(1);
                 known.slow_at = Some(now);
             } else if known.slow < SLOW.0 || known.slow_at.is_none_or(|at| now.since(at) > SLOW.1) {

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
+/// Reasons that slow a GPU down although they should not: that it keeps to its power limit (`power_cap`) is as it should be.
+const SLOWED: [&str; 3] = ["thermal", "power_brake", "slowdown"];
 /// Memory that strangers may hold on a device which a release gets alone: a desktop takes some.
 const STRANGERS: u64 = 1 << 30;
 
@@ -168,12 +170,19 @@ pub struct GpuStats {
     /// A row of its memory is bad, and there is none to stand in for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remap_failed: bool,
-    /// What slows it down: `thermal`, `power`.
+    /// What slows it down: `thermal`, `power_brake`, `slowdown`, `power_cap`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub throttled: Vec<String>,
     /// Processes that hold memory of it; at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<GpuProcess>,
+}
+
+impl GpuStats {
+    /// Whether heat or a lack of power slows it down; its own power limit does not count.
+    pub fn is_slowed(&self) -> bool {
+        self.throttled.iter().any(|why| SLOWED.contains(&why.as_str()))
+    }
 }
 
 /// What a GPU measures; none of what it cannot tell.

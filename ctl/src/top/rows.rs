@@ -169,12 +169,14 @@ fn gpu(row: &GpuRow) -> Row {
         if gpu.memory == 0 { "unknown".to_owned() } else { bytes(Some(gpu.memory)) },
         readings.temperature.map_or_else(none, |celsius| format!("{celsius:.0} °C")),
         readings.power.map_or_else(none, |watts| format!("{watts:.0} W")),
+        row.state().to_owned(),
     ];
-    let tone = match used {
-        Some(used) if used.remap_failed || used.ecc_uncorrected > 0 => Tone::Bad,
-        Some(_) => Tone::Well,
-        None => Tone::Moving,
+    let tone = match row.state() {
+        "lost" | "errors" => Tone::Bad,
+        "well" => Tone::Well,
+        _ => Tone::Moving,
     };
+    let wrong: Vec<&str> = row.conditions.iter().map(|found| found.message.as_str()).collect();
     let holders = row.holders.iter().map(|holder| {
         format!("{} ({})", holder.slot, holder.memory.map_or_else(|| "alone".to_owned(), table::bytes))
     });
@@ -197,6 +199,8 @@ fn gpu(row: &GpuRow) -> Row {
         ("host", Some(row.host.to_string())),
         ("gpu", Some(format!("{} {}", gpu.uuid, gpu.name))),
         ("part of", gpu.parent.clone()),
+        ("lost", row.lost.as_ref().map(|lost| format!("since {}: {}", lost.since, lost.why))),
+        ("wrong", some(wrong.join("; "))),
         ("held by", Some(some(holders.join(", ")).unwrap_or_else(|| "nobody".to_owned()))),
         ("others hold", (gpu.strangers > 0).then(|| table::bytes(gpu.strangers))),
         ("clock", used.filter(|used| used.clock > 0).map(|used| format!("{} MHz", used.clock))),

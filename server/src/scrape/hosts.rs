@@ -194,7 +194,7 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         ("gpu_memory_used_bytes", "Memory in use on a GPU", |of| number(of.memory_used)),
         ("gpu_memory_size_bytes", "Memory of a GPU", |of| number(of.memory_total)),
         ("gpu_throttled", "Whether a GPU is slowed down, by heat or for want of power", |of| {
-            yes(!of.throttled.is_empty())
+            yes(of.is_slowed())
         }),
         (
             "gpu_pages_pending",

@@ -148,6 +148,7 @@ fn gpu(row: &GpuRow) -> Vec<Key<'_>> {
         count(Some(row.gpu.memory)),
         number(used.and_then(|used| used.readings.temperature)),
         number(used.and_then(|used| used.readings.power)),
+        words(row.state()),
     ]
 }
 

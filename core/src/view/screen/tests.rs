@@ -12,9 +12,39 @@ fn gpu(number: u32) -> RowView {
     RowView::Gpu(Box::new(GpuRow {
         host,
         gpu,
+        lost: None,
         stats: (!number.is_multiple_of(7)).then_some(stats),
+        conditions: Vec::new(),
         holders: Vec::new(),
     }))
+}
+
+#[test]
+fn a_gpu_has_a_word_for_its_state() {
+    let RowView::Gpu(row) = gpu(1) else { panic!("no GPU") };
+    let with = |change: fn(&mut GpuRow)| {
+        let mut row = (*row).clone();
+        change(&mut row);
+        row.state()
+    };
+    let found = |code: &str| -> Vec<ConditionView> {
+        let found =
+            serde_json::json!({ "code": code, "message": "XID 79", "host": "gpu-0", "device": "GPU-00001" });
+        vec![serde_json::from_value(found).unwrap()]
+    };
+    let throttled = |row: &mut GpuRow, why: &str| {
+        row.stats.iter_mut().for_each(|stats| stats.throttled = vec![why.to_owned()]);
+    };
+    assert_eq!(with(|_| {}), "well");
+    assert_eq!(with(|row| row.stats = None), "silent");
+    assert_eq!(with(|row| row.lost = Some(GpuLost::default())), "lost");
+    assert_eq!(GpuRow { conditions: found("gpu_errors"), ..(*row).clone() }.state(), "errors");
+    assert_eq!(GpuRow { conditions: found("gpu_throttled"), ..(*row).clone() }.state(), "slow");
+    let mut slowed = (*row).clone();
+    throttled(&mut slowed, "power_cap");
+    assert_eq!(slowed.state(), "well", "it keeps to its own limit");
+    throttled(&mut slowed, "thermal");
+    assert_eq!(slowed.state(), "slow");
 }
 
 fn event(subject: &str, message: &str) -> RowView {
