@@ -1,7 +1,7 @@
 //! The agent's own `/metrics`, where it is switched on: the last measurement of host, disks, GPUs and instances, under the names
 //! that the coordinator uses. Read one of the two, or keep them apart by `job`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use windlass_core::host::{DiskStats, GpuStats, HostStats, InstanceStats, ProbeStats};
+use windlass_core::host::{DiskStats, GpuStats, HostStats, InstanceStats, ProbeStats, XID_ERRORS};
 
 use crate::readers;
 
@@ -62,6 +62,10 @@ fn text(host: &str, stats: &HostStats) -> String {
     let gpus: Vec<_> = gpus.collect();
     write_each(&mut out, &GPU, &gpus);
     write_told(&mut out, &READINGS, &gpus);
+    let xids = gpus.iter().flat_map(|(labels, gpu)| {
+        gpu.xids_by_cause().map(|(cause, count)| (format!("{labels},cause=\"{cause}\""), number(count)))
+    });
+    write_one(&mut out, ("gpu_xid_errors_total", "counter", XID_ERRORS), xids);
     let instances = stats.instances.iter();
     let instances = instances.map(|of| (format!("{of_host},id=\"{}\"", escape(&of.instance)), of));
     write_each(&mut out, &INSTANCE, &instances.collect::<Vec<_>>());
@@ -87,10 +91,10 @@ fn write_told<T>(out: &mut String, families: &[Told<T>], samples: &[(String, &T)
 }
 
 /// Writes a family: its head, if it has a sample, and its samples.
-fn write_one<'a>(
+fn write_one(
     out: &mut String,
     (name, kind, help): (&str, &str, &str),
-    samples: impl Iterator<Item = (&'a String, f64)>,
+    samples: impl Iterator<Item = (impl fmt::Display, f64)>,
 ) {
     for (number, (labels, value)) in samples.enumerate() {
         if number == 0 {
@@ -143,13 +147,12 @@ const DISK: [Family<DiskStats>; 4] = [
     }),
 ];
 
-const GPU: [Family<GpuStats>; 4] = [
+const GPU: [Family<GpuStats>; 3] = [
     ("gpu_memory_used_bytes", "gauge", "Memory in use on a GPU", |of| number(of.memory_used)),
     ("gpu_memory_size_bytes", "gauge", "Memory of a GPU", |of| number(of.memory_total)),
     ("gpu_ecc_uncorrected_errors_total", "counter", "Errors of its memory that were not corrected", |of| {
         number(of.ecc_uncorrected)
     }),
-    ("gpu_xid_errors_total", "counter", "Errors that its driver reported", |of| number(of.xid_count)),
 ];
 
 const READINGS: [Told<GpuStats>; 3] = [
@@ -214,7 +217,8 @@ mod tests {
         let gpu = GpuStats { uuid: "GPU-1".to_owned(), xid_count: 2, ..GpuStats::default() };
         let with_gpu = super::text("web-1", &HostStats { gpus: vec![gpu.clone()], ..stats.clone() });
         assert!(
-            with_gpu.contains("windlass_gpu_xid_errors_total{host=\"web-1\",gpu=\"GPU-1\"} 2"),
+            with_gpu
+                .contains("windlass_gpu_xid_errors_total{host=\"web-1\",gpu=\"GPU-1\",cause=\"device\"} 2"),
             "{with_gpu}"
         );
         crate::fixture::promtool::check_metrics(&with_gpu);

@@ -64,22 +64,39 @@ pub(super) struct Health {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Errors of its driver, the last one, and when the last one came that no program causes.
-    errors: (u64, u64, Option<(u64, Timestamp)>),
+    errors: Errors,
     /// Looks at which it was slowed down, and when it was last.
     slow: u32,
     slow_at: Option<Timestamp>,
+}
+
+/// Errors of its driver (XID).
+#[derive(Debug, Clone, Copy, Default)]
+struct Errors {
+    count: u64,
+    /// Those of them that a program causes.
+    of_programs: u64,
+    last: u64,
+    /// The last one that no program causes, and when it came.
+    of_device: Option<(u64, Timestamp)>,
+}
+
+impl Errors {
+    fn add(&mut self, code: u64, now: Timestamp) {
+        (self.count, self.last) = (self.count.saturating_add(1), code);
+        if OF_PROGRAMS.contains(&code) {
+            self.of_programs = self.of_programs.saturating_add(1);
+        } else {
+            self.of_device = Some((code, now));
+        }
+    }
 }
 
 impl Health {
     /// Takes a look in, and answers how everything does; the errors of those that are `lost` stand there.
     pub(super) fn stats(&mut self, look: &Look, lost: &mut [GpuLost], now: Timestamp) -> Vec<GpuStats> {
         for xid in &look.xids {
-            let errors = &mut self.known.entry(xid.uuid.clone()).or_default().errors;
-            (errors.0, errors.1) = (errors.0.saturating_add(1), xid.code);
-            if !OF_PROGRAMS.contains(&xid.code) {
-                errors.2 = Some((xid.code, now));
-            }
+            self.known.entry(xid.uuid.clone()).or_default().errors.add(xid.code, now);
         }
         // An error that comes with the loss of its GPU counts when that one is back, too.
         self.known.retain(|uuid, _| {
@@ -88,7 +105,8 @@ impl Health {
         });
         for lost in lost {
             if let Some(known) = self.known.get(&lost.uuid) {
-                (lost.xid_count, lost.xid) = (known.errors.0, known.errors.1);
+                let Errors { count, of_programs, last, .. } = known.errors;
+                (lost.xid_count, lost.xid_of_programs, lost.xid) = (count, of_programs, last);
             }
         }
         let mut all = look.stats.clone();
@@ -99,8 +117,9 @@ impl Health {
             let known = self.known.entry(stats.uuid.clone()).or_default();
             // The driver reports an error of a GPU that is divided for the whole.
             let errors = of_parent.unwrap_or(known.errors);
-            known.errors.2 = errors.2;
-            (stats.xid_count, stats.xid) = (errors.0, errors.1);
+            known.errors.of_device = errors.of_device;
+            (stats.xid_count, stats.xid_of_programs, stats.xid) =
+                (errors.count, errors.of_programs, errors.last);
             if stats.is_slowed() {
                 known.slow = known.slow.saturating_add(1);
                 known.slow_at = Some(now);
@@ -124,7 +143,8 @@ impl Health {
         let mut all: Vec<Condition> = lost.collect();
         for stats in stats {
             let known = self.known.get(&stats.uuid);
-            let driver = known.and_then(|known| known.errors.2).filter(|(_, at)| now.since(*at) < ERRORS);
+            let driver =
+                known.and_then(|known| known.errors.of_device).filter(|(_, at)| now.since(*at) < ERRORS);
             let errors = [
                 driver.map(|(code, at)| format!("reported the error XID {code} at {at}")),
                 (stats.ecc_uncorrected > 0)
@@ -244,12 +264,14 @@ mod tests {
     #[test]
     fn errors_and_heat_are_told_and_what_programs_cause_is_not() {
         let mut health = Health::default();
+        let mut of_programs = 0;
         let mut codes = |xid: Option<u64>, change: fn(&mut GpuStats), second: i64| {
             let xids = xid.map(|code| Xid { uuid: "a".to_owned(), code });
             let mut look = Look { xids: xids.into_iter().collect(), ..look(&["a"], 0) };
             look.stats.iter_mut().for_each(change);
             let stats = health.stats(&look, &mut [], at(second));
             let found = health.conditions(&[], &stats, at(second));
+            of_programs = stats[0].xid_of_programs;
             (found.iter().map(|found| found.code.as_str()).collect::<Vec<_>>(), stats[0].xid_count)
         };
         let well = |_: &mut GpuStats| {};
@@ -273,6 +295,7 @@ mod tests {
         assert_eq!(three, [vec![], vec![], vec!["gpu_throttled"]]);
         assert_eq!(codes(None, well, 3680).0, ["gpu_throttled"], "not at the first look without");
         assert_eq!(codes(None, well, 3681).0, [""; 0]);
+        assert_eq!(of_programs, 1, "of the two errors");
     }
 
     #[test]

@@ -59,9 +59,17 @@ pub struct GpuLost {
     /// The last of them; 0 if there was none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub xid: u64,
+    /// Those of them that a program causes, not the device.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub xid_of_programs: u64,
 }
 
 impl GpuLost {
+    /// The errors of its driver by their cause.
+    pub const fn xids_by_cause(&self) -> [(&'static str, u64); 2] {
+        by_cause(self.xid_count, self.xid_of_programs)
+    }
+
     /// Whether both are one GPU, which was lost once.
     pub fn is_same(&self, other: &Self) -> bool {
         (&self.uuid, &self.name, self.since) == (&other.uuid, &other.name, other.since)
@@ -158,6 +166,9 @@ pub struct GpuStats {
     /// The last of them; 0 if there was none.
     #[serde(default)]
     pub xid: u64,
+    /// Those of `xid_count` that a program causes, not the device.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub xid_of_programs: u64,
     /// Pages of its memory wait for a restart to be taken out of use.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pages_pending: bool,
@@ -178,7 +189,20 @@ pub struct GpuStats {
     pub processes: Vec<GpuProcess>,
 }
 
+/// The help of their metric.
+pub const XID_ERRORS: &str = "Errors that its driver reported, by who causes them: the device or a program";
+
+/// Errors of a driver by their cause, of `count` in all.
+const fn by_cause(count: u64, of_programs: u64) -> [(&'static str, u64); 2] {
+    [("device", count.saturating_sub(of_programs)), ("program", of_programs)]
+}
+
 impl GpuStats {
+    /// The errors of its driver by their cause.
+    pub const fn xids_by_cause(&self) -> [(&'static str, u64); 2] {
+        by_cause(self.xid_count, self.xid_of_programs)
+    }
+
     /// Whether heat or a lack of power slows it down; its own power limit does not count.
     pub fn is_slowed(&self) -> bool {
         self.throttled.iter().any(|why| SLOWED.contains(&why.as_str()))

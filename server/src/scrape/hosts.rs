@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use windlass_core::fleet::{FleetView, Member, Scheduling};
-use windlass_core::host::{GpuStats, HostStats, Liveness, Pressure};
+use windlass_core::host::{GpuLost, GpuStats, HostStats, Liveness, Pressure, XID_ERRORS};
 use windlass_core::observation::EngineState;
 use windlass_core::view;
 use windlass_core::{HostId, Timestamp};
@@ -252,17 +252,29 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         })
     });
     out.gauge("gpu_process_memory_bytes", "Memory of a GPU that a process holds", processes)?;
-    let counters: [(&str, &str, Of<GpuStats>); 3] = [
+    let counters: [(&str, &str, Of<GpuStats>); 2] = [
         ("gpu_ecc_corrected_errors", "Errors of its memory that were corrected", |of| {
             number(of.ecc_corrected)
         }),
         ("gpu_ecc_uncorrected_errors", "Errors of its memory that were not", |of| number(of.ecc_uncorrected)),
-        ("gpu_xid_errors", "Errors that its driver reported", |of| number(of.xid_count)),
     ];
     for (name, help, value) in counters {
         out.counter(name, help, of_gpus(hosts, move |gpu| Some(value(gpu))))?;
     }
-    Ok(())
+    out.counter("gpu_xid_errors", XID_ERRORS, hosts.iter().flat_map(xids_of))
+}
+
+/// The errors of the driver of each GPU that was measured, or is lost, by their cause.
+fn xids_of(host: &Host) -> impl Iterator<Item = ([(&'static str, &str); 3], f64)> {
+    let measured = move || host.stats.iter().flat_map(|stats| &stats.gpus);
+    let is_lost = move |lost: &&GpuLost| !lost.uuid.is_empty() && measured().all(|gpu| gpu.uuid != lost.uuid);
+    let lost = host.member.facts.gpus_lost.iter().filter(is_lost);
+    let lost = lost.map(|gpu| (gpu.uuid.as_str(), gpu.xids_by_cause()));
+    let all = measured().map(|gpu| (gpu.uuid.as_str(), gpu.xids_by_cause())).chain(lost);
+    all.flat_map(move |(uuid, causes)| {
+        let labels = move |cause| [("host", host.name.as_str()), ("gpu", uuid), ("cause", cause)];
+        causes.map(move |(cause, found)| (labels(cause), number(found)))
+    })
 }
 
 /// The figure of every GPU that tells it, with its labels.

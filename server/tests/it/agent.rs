@@ -16,8 +16,8 @@ use windlass_certs::join::JoinToken;
 use windlass_certs::keys::SigningKey;
 use windlass_core::condition::{Condition, ConditionCode};
 use windlass_core::host::{
-    CpuModes, DiskStats, Gpu, GpuDriver, GpuProcess, GpuReadings, GpuStats, HostFacts, HostPolicy, HostStats,
-    InstanceStats, Pressure, ProbeStats,
+    CpuModes, DiskStats, Gpu, GpuDriver, GpuLost, GpuProcess, GpuReadings, GpuStats, HostFacts, HostPolicy,
+    HostStats, InstanceStats, Pressure, ProbeStats,
 };
 use windlass_core::observation::{
     Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, LastExit, Observation,
@@ -152,6 +152,7 @@ impl Agent {
             cpu_millis: 4000,
             memory: 8 << 30,
             gpus: if self.has_gpu { vec![gpu(&self.host)] } else { Vec::new() },
+            gpus_lost: if self.has_gpu { vec![lost()] } else { Vec::new() },
             gpu_driver: GpuDriver { version: "550.90.07".to_owned(), cuda: "12.4".to_owned() },
             policy: HostPolicy { registries: vec!["127.0.0.1:5000".to_owned()], ..HostPolicy::default() },
             ..HostFacts::default()
@@ -391,6 +392,11 @@ fn gpu(host: &HostId) -> Gpu {
     Gpu { uuid: format!("GPU-{host}"), name: "NVIDIA \"L4\"".to_owned(), memory: 24 << 30, ..Gpu::default() }
 }
 
+fn lost() -> GpuLost {
+    let (uuid, name, why) = ("GPU-lost".to_owned(), "L4".to_owned(), "it has fallen off the bus".to_owned());
+    GpuLost { uuid, name, why, xid_count: 1, xid: 79, ..GpuLost::default() }
+}
+
 fn hot(host: &HostId) -> Condition {
     Condition::of_device(ConditionCode::GpuThrottled, &gpu(host).uuid, "it is hot")
 }
@@ -406,6 +412,7 @@ fn gpu_stats(host: &HostId) -> GpuStats {
         ecc_corrected: 2,
         ecc_uncorrected: 1,
         xid_count: 3,
+        xid_of_programs: 1,
         xid: 79,
         throttled: vec!["thermal".to_owned(), "power_cap".to_owned()],
         processes: vec![

@@ -139,7 +139,9 @@ async fn prometheus_reads_everything_in_both_formats() {
         r#"windlass_gpu_throttle_reason{host="web-1",gpu="GPU-web-1",reason="power_cap"} 1"#,
         r#"windlass_gpu_process_memory_bytes{host="web-1",gpu="GPU-web-1",pid="4711"} 9663676416"#,
         r#"windlass_gpu_driver_info{host="web-1",driver_version="550.90.07",cuda_version="12.4"} 1"#,
-        r#"windlass_gpu_xid_errors_total{host="web-1",gpu="GPU-web-1"} 3"#,
+        r#"windlass_gpu_xid_errors_total{host="web-1",gpu="GPU-web-1",cause="device"} 2"#,
+        r#"windlass_gpu_xid_errors_total{host="web-1",gpu="GPU-web-1",cause="program"} 1"#,
+        r#"windlass_gpu_xid_errors_total{host="web-1",gpu="GPU-lost",cause="device"} 1"#,
     ] {
         assert!(classic.contains(line), "{line} is not in {classic}");
     }
