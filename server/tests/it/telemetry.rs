@@ -3,7 +3,7 @@
 mod boards;
 mod format;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -218,8 +218,13 @@ async fn rules_and_boards_name_only_metrics_that_exist() {
     let words = rules.split(|c| !is_part(c)).filter(|word| word.starts_with("windlass_"));
     let named: BTreeSet<&str> = words.collect();
     assert!(named.len() > 20, "{named:?}");
+    // Requests are counted by ingresses, in metrics of their own.
+    let held = "agent/src/ingress/snapshots/windlass_agent__ingress__metrics__tests__metrics.snap";
+    let held = read(held);
+    let ingress = Families::parse(held.splitn(3, "---\n").nth(2).unwrap());
+    let exists = |name: &str| families.has(name) || ingress.has(name.strip_suffix("_bucket").unwrap_or(name));
     for name in named {
-        assert!(families.has(name), "a rule names {name}, which is no metric");
+        assert!(exists(name), "a rule names {name}, which is no metric");
     }
     let headings: BTreeSet<String> =
         guide.lines().filter_map(|line| line.strip_prefix("#### ")).map(str::to_lowercase).collect();
@@ -229,17 +234,26 @@ async fn rules_and_boards_name_only_metrics_that_exist() {
         assert!(rules.contains(&format!("runbook: docs/guide.md#{anchor}\n")), "{alert} has no runbook");
         assert!(headings.contains(&anchor), "the guide has no heading `#### {alert}`");
     }
-    // Requests are counted by ingresses, in metrics of their own.
-    let held = "agent/src/ingress/snapshots/windlass_agent__ingress__metrics__tests__metrics.snap";
-    let held = read(held);
-    let ingress = Families::parse(held.splitn(3, "---\n").nth(2).unwrap());
-    let exists = |name: &str| families.has(name) || ingress.has(name.strip_suffix("_bucket").unwrap_or(name));
+    let mut records: BTreeMap<&str, bool> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- record: "))
+        .map(|name| (name, false))
+        .collect();
     for file in std::fs::read_dir(root.join("deploy/grafana/dashboards")).unwrap() {
         let board = std::fs::read_to_string(file.unwrap().path()).unwrap();
         for name in board.split(|c| !is_part(c)).filter(|word| word.starts_with("windlass_")) {
             assert!(exists(name), "a board names {name}, which is no metric");
         }
+        let figures = board.split(|c| !is_part(c) && c != ':').filter(|word| word.starts_with("windlass:"));
+        for name in figures {
+            let is_used = records.get_mut(name);
+            *is_used.unwrap_or_else(|| panic!("a board names {name}, which no rule records")) = true;
+        }
     }
+    assert!(
+        !records.is_empty() && records.values().all(|is_used| *is_used),
+        "no board shows it: {records:?}"
+    );
     let folder = root.join("deploy/prometheus");
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     promtool(&["check", "config", &path("prometheus.yml")], "");
