@@ -2,6 +2,7 @@
 //! is replaced, and what was known last stands.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_agent::gpu::{Limits, Probe, Shared};
 
 /// Every function that is called.
-const FUNCTIONS: [&str; 21] = [
+const FUNCTIONS: [&str; 25] = [
     "nvmlInit_v2",
     "nvmlSystemGetDriverVersion",
     "nvmlSystemGetCudaDriverVersion_v2",
@@ -27,11 +28,15 @@ const FUNCTIONS: [&str; 21] = [
     "nvmlDeviceGetUtilizationRates",
     "nvmlDeviceGetTemperature",
     "nvmlDeviceGetPowerUsage",
+    "nvmlDeviceGetClockInfo",
+    "nvmlDeviceGetRetiredPagesPendingStatus",
     "nvmlDeviceGetEnforcedPowerLimit",
     "nvmlDeviceGetTotalEccErrors",
     "nvmlDeviceGetCurrentClocksThrottleReasons",
     "nvmlDeviceGetComputeRunningProcesses_v3",
     "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetMaxMigDeviceCount",
+    "nvmlDeviceGetMigDeviceHandleByIndex",
     "nvmlEventSetWait_v2",
 ];
 /// Those of them that are called only when the library is loaded.
@@ -59,9 +64,10 @@ impl Scene {
         let state = folder.path().join("gpus.state");
         let agent = env!("CARGO_BIN_EXE_windlass-agent");
         let script = format!(
-            "#!/bin/sh\nWINDLASS_NVML={} FAKE_NVML_STATE={} exec {agent} \"$@\"\n",
+            "#!/bin/sh\nWINDLASS_NVML={} FAKE_NVML_STATE={} FAKE_NVML_LOG={} exec {agent} \"$@\"\n",
             library.display(),
-            state.display()
+            state.display(),
+            folder.path().join("calls.log").display()
         );
         std::fs::write(&program, script).unwrap();
         assert!(Command::new("chmod").arg("+x").arg(&program).status().unwrap().success());
@@ -80,6 +86,12 @@ impl Scene {
         let beside = self.folder.path().join("new.state");
         std::fs::write(&beside, format!("driver 550\n{lines}\n")).unwrap();
         std::fs::rename(beside, self.folder.path().join("gpus.state")).unwrap();
+    }
+
+    /// The functions of the library that were called.
+    fn called(&self) -> BTreeSet<String> {
+        let log = std::fs::read_to_string(self.folder.path().join("calls.log")).unwrap();
+        log.lines().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect()
     }
 
     fn probe(&self, cancel: &CancellationToken) -> Probe {
@@ -124,26 +136,32 @@ async fn whichever_call_hangs_the_probe_goes_on_and_is_right_again() {
     let mut seen = probe.seen();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(probe.run());
+    // The third one is divided.
+    let divided = "gpu uuid=GPU-3 name=A30 total=24576 mig=1\nmig gpu=2 uuid=MIG-1 total=5952";
+    scene.say(divided);
     for (number, function) in FUNCTIONS.into_iter().enumerate() {
-        let well =
-            until(&mut seen, "there are two", |seen| seen.stats.len() == 2 && seen.silent.is_none()).await;
-        assert_eq!(well.gpus.len(), 2, "{function}");
+        let is_well = |seen: &Shared| seen.stats.len() == 3 && seen.silent.is_none();
+        let well = until(&mut seen, "there are three", is_well).await;
+        assert_eq!(well.gpus.len(), 3, "{function}");
         let readings = well.stats[0].readings;
         assert_eq!((readings.utilization, readings.power), (Some(37.0), Some(61.0)), "{function}");
         assert_eq!((well.driver.version.as_str(), well.driver.cuda.as_str()), ("550", "12.4"), "{function}");
         // One that was loaded is not loaded again, so that such a call hangs in the next child.
         let also = if number < AT_LOAD { "\nhang nvmlDeviceGetCount_v2 3600" } else { "" };
-        scene.say(&format!("hang {function} 3600{also}"));
+        scene.say(&format!("{divided}\nhang {function} 3600{also}"));
         let silent = until(&mut seen, function, |seen| seen.silent.is_some()).await;
-        assert_eq!((silent.gpus.len(), silent.stats.len()), (2, 0), "{function}: what was known last");
+        assert_eq!((silent.gpus.len(), silent.stats.len()), (3, 0), "{function}: what was known last");
         assert!(silent.silent.as_ref().unwrap().why.contains("has not answered"), "{silent:?}");
         let since = silent.silent.as_ref().unwrap().since;
         tokio::time::sleep(Duration::from_millis(1700)).await; // another child hangs by now, or is about to
         let (all, _) = children();
         assert!(all <= 3, "{function}: {all} children");
         assert_eq!(seen.borrow().silent.as_ref().unwrap().since, since, "{function}: since then, all along");
-        scene.say("");
+        scene.say(divided);
     }
+    let called = scene.called();
+    let left_out: Vec<_> = called.iter().filter(|name| !FUNCTIONS.contains(&name.as_str())).collect();
+    assert!(left_out.is_empty() && called.len() == FUNCTIONS.len(), "{left_out:?} of {called:?}");
     until(&mut seen, "it is well in the end", |seen| seen.silent.is_none()).await;
     cancel.cancel();
     tasks.join_next().await.unwrap().unwrap().unwrap();
