@@ -145,6 +145,18 @@ async fn prometheus_reads_everything_in_both_formats() {
     ] {
         assert!(classic.contains(line), "{line} is not in {classic}");
     }
+    // As many series as the guide says.
+    let series = |parts: &[&str], without: &str| {
+        let lines = classic.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
+        lines.filter(|line| !line.starts_with('#') && (without.is_empty() || !line.contains(without))).count()
+    };
+    let of_host = series(&["windlass_host_"], "mount=") - series(&["windlass_host_conditions{"], "");
+    assert!((30..=40).contains(&of_host), "{of_host} of a host in {classic}");
+    assert_eq!(series(&["windlass_host_", "mount="], ""), 4);
+    let of_gpu = series(&["gpu=\"GPU-web-1\""], "pid=") - series(&["windlass_gpu_throttle_reason{"], "");
+    assert!((14..=17).contains(&of_gpu), "{of_gpu} of a GPU in {classic}");
+    let of_instance = series(&["windlass_instance_", "slot=\"0\""], "");
+    assert!((18..=22).contains(&of_instance), "{of_instance} of an instance in {classic}");
     assert!(!classic.contains("pid=\"4712\""), "a process of which the driver tells nothing has no figure");
     assert!(!classic.contains("windlass_gpu_power_watts{"), "it cannot tell its power: {classic}");
     assert!(!classic.contains("# EOF"));
