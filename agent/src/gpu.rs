@@ -112,6 +112,9 @@ struct Look {
     broken: Vec<Broken>,
     /// Errors that their driver reported since the last look.
     xids: Vec<Xid>,
+    /// GPUs whose errors (XID) nobody is told of.
+    #[serde(default)]
+    unwatched: Vec<Unwatched>,
 }
 
 /// A GPU that does not answer.
@@ -119,7 +122,7 @@ struct Look {
 struct Broken {
     /// Its place in the library's list.
     number: u32,
-    /// UUID, if it told that.
+    /// UUID, if it ever told that.
     uuid: Option<String>,
     /// What the library said.
     why: String,
@@ -128,8 +131,15 @@ struct Broken {
 /// An error that the driver reported.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Xid {
-    /// The GPU, if it could still be asked.
-    uuid: Option<String>,
+    /// The GPU.
+    uuid: String,
     /// NVIDIA's number of it.
     code: u64,
+}
+
+/// A GPU that reports no errors.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Unwatched {
+    uuid: String,
+    why: String,
 }

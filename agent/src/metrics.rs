@@ -1,7 +1,7 @@
 //! The agent's own `/metrics`, where it is switched on: the last measurement of host, disks, GPUs and instances, under the names
 //! that the coordinator uses. Read one of the two, or keep them apart by `job`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use windlass_core::host::{DiskStats, GpuStats, HostStats, InstanceStats, ProbeStats};
+use windlass_core::host::{DiskStats, GpuStats, HostStats, InstanceStats, ProbeStats, XID_ERRORS};
 
 use crate::readers;
 
@@ -19,6 +19,9 @@ const PAUSE: Duration = Duration::from_secs(30);
 
 /// A family of one value for each `T`: name, type, help, value.
 type Family<T> = (&'static str, &'static str, &'static str, fn(&T) -> f64);
+
+/// The same where not each `T` has a value.
+type Told<T> = (&'static str, &'static str, &'static str, fn(&T) -> Option<f64>);
 
 /// Serves the newest measurement at `address` until `cancel`. An address that cannot be listened on is tried again, and logged.
 pub(crate) async fn run(
@@ -56,7 +59,13 @@ fn text(host: &str, stats: &HostStats) -> String {
     let disks = stats.disks.iter().map(|disk| (format!("{of_host},mount=\"{}\"", escape(&disk.mount)), disk));
     write_each(&mut out, &DISK, &disks.collect::<Vec<_>>());
     let gpus = stats.gpus.iter().map(|gpu| (format!("{of_host},gpu=\"{}\"", escape(&gpu.uuid)), gpu));
-    write_each(&mut out, &GPU, &gpus.collect::<Vec<_>>());
+    let gpus: Vec<_> = gpus.collect();
+    write_each(&mut out, &GPU, &gpus);
+    write_told(&mut out, &READINGS, &gpus);
+    let xids = gpus.iter().flat_map(|(labels, gpu)| {
+        gpu.xids_by_cause().map(|(cause, count)| (format!("{labels},cause=\"{cause}\""), number(count)))
+    });
+    write_one(&mut out, ("gpu_xid_errors_total", "counter", XID_ERRORS), xids);
     let instances = stats.instances.iter();
     let instances = instances.map(|of| (format!("{of_host},id=\"{}\"", escape(&of.instance)), of));
     write_each(&mut out, &INSTANCE, &instances.collect::<Vec<_>>());
@@ -69,11 +78,29 @@ fn text(host: &str, stats: &HostStats) -> String {
 }
 
 fn write_each<T>(out: &mut String, families: &[Family<T>], samples: &[(String, &T)]) {
-    for (name, kind, help, value) in families.iter().filter(|_| !samples.is_empty()) {
-        let _infallible = writeln!(out, "# HELP windlass_{name} {help}\n# TYPE windlass_{name} {kind}");
-        for (labels, of) in samples {
-            let _infallible = writeln!(out, "windlass_{name}{{{labels}}} {}", value(of));
+    for (name, kind, help, value) in families {
+        write_one(out, (name, kind, help), samples.iter().map(|(labels, of)| (labels, value(of))));
+    }
+}
+
+fn write_told<T>(out: &mut String, families: &[Told<T>], samples: &[(String, &T)]) {
+    for (name, kind, help, value) in families {
+        let told = samples.iter().filter_map(|(labels, of)| Some((labels, value(of)?)));
+        write_one(out, (name, kind, help), told);
+    }
+}
+
+/// Writes a family: its head, if it has a sample, and its samples.
+fn write_one(
+    out: &mut String,
+    (name, kind, help): (&str, &str, &str),
+    samples: impl Iterator<Item = (impl fmt::Display, f64)>,
+) {
+    for (number, (labels, value)) in samples.enumerate() {
+        if number == 0 {
+            let _infallible = writeln!(out, "# HELP windlass_{name} {help}\n# TYPE windlass_{name} {kind}");
         }
+        let _infallible = writeln!(out, "windlass_{name}{{{labels}}} {value}");
     }
 }
 
@@ -120,16 +147,20 @@ const DISK: [Family<DiskStats>; 4] = [
     }),
 ];
 
-const GPU: [Family<GpuStats>; 7] = [
-    ("gpu_busy_ratio", "gauge", "Share of time in which a GPU was busy", |of| of.utilization / 100.0),
+const GPU: [Family<GpuStats>; 3] = [
     ("gpu_memory_used_bytes", "gauge", "Memory in use on a GPU", |of| number(of.memory_used)),
     ("gpu_memory_size_bytes", "gauge", "Memory of a GPU", |of| number(of.memory_total)),
-    ("gpu_temperature_celsius", "gauge", "Temperature of a GPU", |of| of.temperature),
-    ("gpu_power_watts", "gauge", "Power that a GPU takes", |of| of.power),
     ("gpu_ecc_uncorrected_errors_total", "counter", "Errors of its memory that were not corrected", |of| {
         number(of.ecc_uncorrected)
     }),
-    ("gpu_xid_errors_total", "counter", "Errors that its driver reported", |of| number(of.xid_count)),
+];
+
+const READINGS: [Told<GpuStats>; 3] = [
+    ("gpu_busy_ratio", "gauge", "Share of time in which a GPU was busy", |of| {
+        of.readings.utilization.map(|percent| percent / 100.0)
+    }),
+    ("gpu_temperature_celsius", "gauge", "Temperature of a GPU", |of| of.readings.temperature),
+    ("gpu_power_watts", "gauge", "Power that a GPU takes", |of| of.readings.power),
 ];
 
 const INSTANCE: [Family<InstanceStats>; 6] = [
@@ -162,6 +193,7 @@ const PROBE: [Family<ProbeStats>; 4] = [
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use windlass_core::host::GpuReadings;
 
     use super::*;
 
@@ -183,12 +215,17 @@ mod tests {
             ..HostStats::default()
         };
         let gpu = GpuStats { uuid: "GPU-1".to_owned(), xid_count: 2, ..GpuStats::default() };
-        let with_gpu = super::text("web-1", &HostStats { gpus: vec![gpu], ..stats.clone() });
+        let with_gpu = super::text("web-1", &HostStats { gpus: vec![gpu.clone()], ..stats.clone() });
         assert!(
-            with_gpu.contains("windlass_gpu_xid_errors_total{host=\"web-1\",gpu=\"GPU-1\"} 2"),
+            with_gpu
+                .contains("windlass_gpu_xid_errors_total{host=\"web-1\",gpu=\"GPU-1\",cause=\"device\"} 2"),
             "{with_gpu}"
         );
         crate::fixture::promtool::check_metrics(&with_gpu);
+        assert!(!with_gpu.contains("gpu_temperature_celsius"), "it cannot tell: {with_gpu}");
+        let gpu = GpuStats { readings: GpuReadings { power: Some(0.0), ..GpuReadings::default() }, ..gpu };
+        let idle = super::text("web-1", &HostStats { gpus: vec![gpu], ..stats.clone() });
+        assert!(idle.contains("windlass_gpu_power_watts{host=\"web-1\",gpu=\"GPU-1\"} 0\n"), "{idle}");
         let (publish, stats_of) = watch::channel(Arc::new(HostStats::default()));
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let cancel = CancellationToken::new();

@@ -2,6 +2,7 @@
 //! is replaced, and what was known last stands.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use windlass_agent::gpu::{Limits, Probe, Shared};
 
 /// Every function that is called.
-const FUNCTIONS: [&str; 20] = [
+const FUNCTIONS: [&str; 25] = [
     "nvmlInit_v2",
     "nvmlSystemGetDriverVersion",
     "nvmlSystemGetCudaDriverVersion_v2",
+    "nvmlDeviceGetSupportedEventTypes",
     "nvmlEventSetCreate",
     "nvmlDeviceRegisterEvents",
     "nvmlDeviceGetCount_v2",
@@ -26,15 +28,19 @@ const FUNCTIONS: [&str; 20] = [
     "nvmlDeviceGetUtilizationRates",
     "nvmlDeviceGetTemperature",
     "nvmlDeviceGetPowerUsage",
+    "nvmlDeviceGetClockInfo",
+    "nvmlDeviceGetRetiredPagesPendingStatus",
     "nvmlDeviceGetEnforcedPowerLimit",
     "nvmlDeviceGetTotalEccErrors",
     "nvmlDeviceGetCurrentClocksThrottleReasons",
     "nvmlDeviceGetComputeRunningProcesses_v3",
     "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetMaxMigDeviceCount",
+    "nvmlDeviceGetMigDeviceHandleByIndex",
     "nvmlEventSetWait_v2",
 ];
 /// Those of them that are called only when the library is loaded.
-const AT_LOAD: usize = 5;
+const AT_LOAD: usize = 6;
 const LONG: Duration = Duration::from_secs(60);
 
 struct Scene {
@@ -58,9 +64,10 @@ impl Scene {
         let state = folder.path().join("gpus.state");
         let agent = env!("CARGO_BIN_EXE_windlass-agent");
         let script = format!(
-            "#!/bin/sh\nWINDLASS_NVML={} FAKE_NVML_STATE={} exec {agent} \"$@\"\n",
+            "#!/bin/sh\nWINDLASS_NVML={} FAKE_NVML_STATE={} FAKE_NVML_LOG={} exec {agent} \"$@\"\n",
             library.display(),
-            state.display()
+            state.display(),
+            folder.path().join("calls.log").display()
         );
         std::fs::write(&program, script).unwrap();
         assert!(Command::new("chmod").arg("+x").arg(&program).status().unwrap().success());
@@ -79,6 +86,12 @@ impl Scene {
         let beside = self.folder.path().join("new.state");
         std::fs::write(&beside, format!("driver 550\n{lines}\n")).unwrap();
         std::fs::rename(beside, self.folder.path().join("gpus.state")).unwrap();
+    }
+
+    /// The functions of the library that were called.
+    fn called(&self) -> BTreeSet<String> {
+        let log = std::fs::read_to_string(self.folder.path().join("calls.log")).unwrap();
+        log.lines().filter_map(|line| line.split(' ').nth(2)).map(str::to_owned).collect()
     }
 
     fn probe(&self, cancel: &CancellationToken) -> Probe {
@@ -117,31 +130,48 @@ async fn until(seen: &mut watch::Receiver<Shared>, what: &str, look: impl Fn(&Sh
 
 #[tokio::test]
 async fn whichever_call_hangs_the_probe_goes_on_and_is_right_again() {
+    hang_each(0..FUNCTIONS.len() / 2).await;
+}
+
+#[tokio::test]
+async fn whichever_other_call_hangs_the_probe_goes_on_and_is_right() {
+    hang_each(FUNCTIONS.len() / 2..FUNCTIONS.len()).await;
+}
+
+async fn hang_each(numbers: std::ops::Range<usize>) {
     let scene = Scene::new();
     let cancel = CancellationToken::new();
     let probe = scene.probe(&cancel);
     let mut seen = probe.seen();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(probe.run());
-    for (number, function) in FUNCTIONS.into_iter().enumerate() {
-        let well =
-            until(&mut seen, "there are two", |seen| seen.stats.len() == 2 && seen.silent.is_none()).await;
-        assert_eq!(well.gpus.len(), 2, "{function}");
-        assert_eq!((well.stats[0].utilization, well.stats[0].power), (37.0, 61.0), "{function}");
+    // The third one is divided.
+    let divided = "gpu uuid=GPU-3 name=A30 total=24576 mig=1\nmig gpu=2 uuid=MIG-1 total=5952";
+    scene.say(divided);
+    for number in numbers {
+        let function = FUNCTIONS[number];
+        let is_well = |seen: &Shared| seen.stats.len() == 3 && seen.silent.is_none();
+        let well = until(&mut seen, "there are three", is_well).await;
+        assert_eq!(well.gpus.len(), 3, "{function}");
+        let readings = well.stats[0].readings;
+        assert_eq!((readings.utilization, readings.power), (Some(37.0), Some(61.0)), "{function}");
         assert_eq!((well.driver.version.as_str(), well.driver.cuda.as_str()), ("550", "12.4"), "{function}");
         // One that was loaded is not loaded again, so that such a call hangs in the next child.
         let also = if number < AT_LOAD { "\nhang nvmlDeviceGetCount_v2 3600" } else { "" };
-        scene.say(&format!("hang {function} 3600{also}"));
+        scene.say(&format!("{divided}\nhang {function} 3600{also}"));
         let silent = until(&mut seen, function, |seen| seen.silent.is_some()).await;
-        assert_eq!((silent.gpus.len(), silent.stats.len()), (2, 0), "{function}: what was known last");
+        assert_eq!((silent.gpus.len(), silent.stats.len()), (3, 0), "{function}: what was known last");
         assert!(silent.silent.as_ref().unwrap().why.contains("has not answered"), "{silent:?}");
         let since = silent.silent.as_ref().unwrap().since;
         tokio::time::sleep(Duration::from_millis(1700)).await; // another child hangs by now, or is about to
         let (all, _) = children();
         assert!(all <= 3, "{function}: {all} children");
         assert_eq!(seen.borrow().silent.as_ref().unwrap().since, since, "{function}: since then, all along");
-        scene.say("");
+        scene.say(divided);
     }
+    let called = scene.called();
+    let left_out: Vec<_> = called.iter().filter(|name| !FUNCTIONS.contains(&name.as_str())).collect();
+    assert!(left_out.is_empty() && called.len() == FUNCTIONS.len(), "{left_out:?} of {called:?}");
     until(&mut seen, "it is well in the end", |seen| seen.silent.is_none()).await;
     cancel.cancel();
     tasks.join_next().await.unwrap().unwrap().unwrap();
@@ -211,6 +241,14 @@ async fn what_becomes_of_gpus_is_seen_within_a_look_and_told() {
     };
     assert_eq!((of_memory(0), of_memory(1)), ((0, 0, false, false), (3, 2, true, true)));
     assert_eq!((ill.stats[0].processes[0].pid, ill.gpus[0].reserved), (4711, 500 << 20));
+    // What it cannot tell is no number: 0 °C would be one.
+    scene.say("fail nvmlDeviceGetTemperature 3 1\nfail nvmlDeviceGetPowerUsage 3 1");
+    let mute = until(&mut seen, "one is mute", |seen| {
+        seen.stats.get(1).is_some_and(|of| of.readings.power.is_none() && of.readings.temperature.is_none())
+    });
+    let mute = mute.await;
+    assert_eq!(mute.stats[1].readings.utilization, Some(0.0));
+    assert_eq!(mute.stats[0].readings.temperature, Some(55.0));
     // One that does not tell its memory is there; of one that is divided its instances are.
     scene.write("gpu uuid=GPU-1 name=L4 total=24576\ngpu uuid=GPU-2 name=A30 total=24576 mig=1\nmig gpu=1 uuid=MIG-1 total=5952\nmig gpu=1 uuid=MIG-2 total=5952\nfail nvmlDeviceGetMemoryInfo_v2 3 0");
     let divided = until(&mut seen, "it is divided", |seen| seen.gpus.len() == 3).await;
@@ -218,6 +256,34 @@ async fn what_becomes_of_gpus_is_seen_within_a_look_and_told() {
     assert_eq!(named, [("GPU-1", None), ("MIG-1", Some("GPU-2")), ("MIG-2", Some("GPU-2"))]);
     assert_eq!((divided.gpus[0].memory, divided.gpus[1].memory), (0, 5952 << 20));
     assert!(divided.lost.is_empty(), "{divided:?}");
+    cancel.cancel();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+}
+
+/// One that reports nothing silences no other one, and the last words of one that falls off the bus are heard.
+#[tokio::test]
+async fn errors_are_heard_beside_a_deaf_gpu_and_with_a_loss() {
+    let scene = Scene::new();
+    let gpus = |lost: &str, errors: &str| {
+        let deaf = "gpu uuid=GPU-1 name=T4 total=16384 deaf=1";
+        scene.write(&format!("{deaf}\ngpu uuid=GPU-2 name=L4 total=24576{lost}\n{errors}"));
+    };
+    gpus("", "");
+    let cancel = CancellationToken::new();
+    let probe = scene.probe(&cancel);
+    let mut seen = probe.seen();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(probe.run());
+    until(&mut seen, "there are two", |seen| seen.stats.len() == 2).await;
+    gpus("", "xid gpu=1 code=48");
+    until(&mut seen, "an error is heard", |seen| seen.stats.get(1).is_some_and(|of| of.xid == 48)).await;
+    gpus(" lost=1", "xid gpu=1 code=48\nxid gpu=1 code=79");
+    let lost =
+        until(&mut seen, "its loss is heard", |seen| seen.lost.iter().any(|lost| lost.xid == 79)).await;
+    assert_eq!((lost.lost[0].uuid.as_str(), lost.lost[0].xid_count), ("GPU-2", 2), "{lost:?}");
+    gpus("", "");
+    let back = until(&mut seen, "it is back", |seen| seen.stats.len() == 2).await;
+    assert_eq!((back.stats[1].xid_count, back.stats[0].xid_count), (2, 0), "{back:?}");
     cancel.cancel();
     tasks.join_next().await.unwrap().unwrap().unwrap();
 }

@@ -13,7 +13,7 @@ use crate::units::Size;
 mod gpu;
 mod stats;
 
-pub use gpu::{Gpu, GpuAccess, GpuDriver, GpuLost, GpuProcess, GpuStats};
+pub use gpu::{Gpu, GpuAccess, GpuDriver, GpuLost, GpuProcess, GpuReadings, GpuStats, XID_ERRORS};
 pub use stats::{
     CpuModes, DiskStats, FRESH, HostCounters, HostStats, InstanceCounters, InstanceStats, Pressure,
     ProbeStats, Stall, Usage,

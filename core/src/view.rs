@@ -48,7 +48,7 @@ pub use screen::{
     Wanted, choose,
 };
 pub use status::{HostProblems, InstanceView, SharesView, StatusView, WatchView, status};
-pub use trouble::{Problem, Trouble};
+pub use trouble::{Problem, Trouble, host_codes};
 
 /// A release in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]

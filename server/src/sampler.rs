@@ -55,14 +55,11 @@ fn sample(coordinator: &Coordinator, now: Timestamp) {
 /// The figures of a host.
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a plot needs no 24 bits")]
 fn of_host(stats: &HostStats) -> OfHost {
-    let gpus = stats.gpus.len() as f32;
     let pressure = |of: fn(&windlass_core::host::Pressure) -> f64| {
         stats.pressure.as_ref().map_or(f32::NAN, |pressure| of(pressure) as f32)
     };
-    let (busy, memory) = stats
-        .gpus
-        .iter()
-        .fold((0.0, 0.0), |sum, gpu| (sum.0 + gpu.utilization as f32, sum.1 + gpu.memory_used as f32));
+    let busy: Vec<f64> = stats.gpus.iter().filter_map(|gpu| gpu.readings.utilization).collect();
+    let memory = stats.gpus.iter().fold(0.0, |sum, gpu| sum + gpu.memory_used as f32);
     [
         stats.cpu_percent as f32,
         stats.load[0] as f32,
@@ -74,7 +71,7 @@ fn of_host(stats: &HostStats) -> OfHost {
         pressure(|of| of.cpu.some),
         pressure(|of| of.memory.some),
         pressure(|of| of.io.some),
-        busy / gpus, // no number without one
+        (busy.iter().sum::<f64>() / busy.len() as f64) as f32, // no number without one
         if stats.gpus.is_empty() { f32::NAN } else { memory },
     ]
 }
@@ -115,25 +112,28 @@ fn id(instance: &Instance) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::host::GpuStats;
+    use windlass_core::host::{GpuReadings, GpuStats};
     use windlass_core::series::HOST;
 
     use super::*;
 
     #[test]
     fn figures_stand_in_the_order_of_their_columns() {
-        let gpu = GpuStats { utilization: 80.0, memory_used: 7, ..GpuStats::default() };
+        let gpu = |utilization| {
+            let readings = GpuReadings { utilization, ..GpuReadings::default() };
+            GpuStats { readings, memory_used: 7, ..GpuStats::default() }
+        };
         let stats = HostStats {
             cpu_percent: 12.0,
             load: [1.5, 0.0, 0.0],
             memory_used: 3,
-            gpus: vec![gpu.clone(), GpuStats { utilization: 40.0, ..gpu }],
+            gpus: vec![gpu(Some(80.0)), gpu(Some(40.0)), gpu(None)],
             ..HostStats::default()
         };
         let figures = of_host(&stats);
         let figure = |name: &str| figures[HOST.columns.iter().position(|column| *column == name).unwrap()];
         assert_eq!((figure("cpu_percent"), figure("load1"), figure("memory_bytes")), (12.0, 1.5, 3.0));
-        assert_eq!((figure("gpu_percent"), figure("gpu_memory_bytes")), (60.0, 14.0));
+        assert_eq!((figure("gpu_percent"), figure("gpu_memory_bytes")), (60.0, 21.0));
         assert!(figure("io_pressure_percent").is_nan(), "the kernel does not tell");
         assert!(of_host(&HostStats::default())[10].is_nan(), "there is no GPU");
     }

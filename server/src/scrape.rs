@@ -1,8 +1,8 @@
 //! What is looked up for each scrape: hosts, services, rollouts, instances, certificates, store, process. Nothing of it is
 //! kept between two scrapes, so that what has gone is not there any more.
 //!
-//! Cardinality: a host has about 40 series, one more pair for each of its file systems and 6 for each GPU; a service about
-//! 15; an instance 13, of which at most [`INSTANCES`] are told.
+//! Cardinality: a host has about 40 series, one for each of its conditions, 4 for each of its file systems and 17 for each GPU, with
+//! one for each process on it that holds memory (64 at most); a service about 20; an instance up to 22. At most [`INSTANCES`] are told.
 
 mod fleet;
 mod gather;

@@ -100,7 +100,8 @@ pub(super) async fn gpus(config: &Config) -> Finding {
         Ok(seen) if seen.gpus.is_empty() => Finding::ok("gpu", "none"),
         Ok(seen) => {
             let count = format!("{} GPUs", seen.gpus.len());
-            match access(config).await {
+            let (access, folders) = access(config).await;
+            match access {
                 GpuAccess::No(why) => {
                     Finding::warn("gpu", format!("{count}, which no container gets: {why}"), TOOLKIT)
                 }
@@ -109,7 +110,7 @@ pub(super) async fn gpus(config: &Config) -> Finding {
                 }
                 GpuAccess::Hook => Finding::ok("gpu", format!("{count}, by NVIDIA's hook")),
                 GpuAccess::Runtime => Finding::ok("gpu", format!("{count}, by the runtime `nvidia`")),
-                GpuAccess::Cdi => Finding::ok("gpu", format!("{count}, by CDI")),
+                GpuAccess::Cdi => Finding::ok("gpu", format!("{count}, by CDI specifications{folders}")),
             }
         }
         Err(NoAnswer::NoLibrary) if Path::new("/proc/driver/nvidia").exists() => {
@@ -120,19 +121,21 @@ pub(super) async fn gpus(config: &Config) -> Finding {
     }
 }
 
-/// Returns the way in which containers of the engine get GPUs.
-async fn access(config: &Config) -> GpuAccess {
+/// Returns the way in which containers of the engine get GPUs, and the folders of its CDI specifications in words.
+async fn access(config: &Config) -> (GpuAccess, String) {
     let info = engine::get(config.engine_socket(), "/info").await.ok().flatten().unwrap_or_default();
     let text = |value: Option<&serde_json::Value>| {
         value.and_then(|text| text.as_str()).unwrap_or_default().to_owned()
     };
     let runtimes = info.get("Runtimes").and_then(|all| all.as_object()).into_iter().flatten();
     let devices = info.get("DiscoveredDevices").and_then(|all| all.as_array()).into_iter().flatten();
+    let folders = info.get("CDISpecDirs").and_then(|all| all.as_array()).into_iter().flatten();
     let says = Says {
         runtimes: runtimes.map(|(name, runtime)| (name.clone(), text(runtime.get("path")))).collect(),
         cdi: devices.map(|device| text(device.get("ID"))).collect(),
+        cdi_folders: folders.map(|folder| text(Some(folder))).collect(),
     };
-    find(config.engine_socket(), &says).await
+    (find(config.engine_socket(), &says).await, says.folders())
 }
 
 /// Ports that the kernel hands out to anyone may be taken when a container wants them.

@@ -35,6 +35,11 @@ impl Faults {
         let Some(at) = seen.at.filter(|at| self.looked != Some(*at)) else { return };
         let is_first = self.looked.is_none();
         self.looked = Some(at);
+        let is_there = |uuid: &String| {
+            seen.stats.iter().any(|stats| &stats.uuid == uuid)
+                || seen.lost.iter().any(|lost| &lost.uuid == uuid)
+        };
+        self.known.retain(|uuid, _| is_there(uuid));
         let mut new: Vec<(&str, u64, String)> = Vec::new();
         for stats in &seen.stats {
             let (more, words) = self.more(stats, is_first);
@@ -82,7 +87,9 @@ impl Faults {
     fn more(&mut self, stats: &GpuStats, is_first: bool) -> (u64, String) {
         let now = (stats.xid_count, stats.ecc_uncorrected);
         let before = self.known.insert(stats.uuid.clone(), now);
-        let before = before.unwrap_or(if is_first { now } else { (0, now.1) });
+        // An error that came with the loss of its GPU was counted as that.
+        let is_old = is_first || self.lost.contains(&stats.uuid);
+        let before = before.filter(|_| !is_old).unwrap_or(if is_old { now } else { (0, now.1) });
         let since = |now: u64, before: u64| now.checked_sub(before).unwrap_or(now);
         let (xids, memory) = (since(now.0, before.0), since(now.1, before.1));
         let words = match (xids, memory) {
@@ -121,6 +128,7 @@ mod tests {
             name: "L4".to_owned(),
             since: Timestamp::ZERO,
             why: "it has fallen off the bus".to_owned(),
+            ..GpuLost::default()
         });
         Seen { stats: stats.collect(), lost: lost.collect(), at: Some(Instant::now()), ..Seen::default() }
     }
@@ -153,11 +161,16 @@ mod tests {
             assert_eq!(look(Some(lost), &[&one, &two]), told(&[("one", 3), ("two", 1)]));
             step().await;
         }
+        // It is back with the error that came with its loss.
+        let back = seen(&[("a", 5, 2), ("b", 1, 0)], &[]);
+        assert_eq!(look(Some(back), &[&one, &two]), told(&[("one", 3), ("two", 1)]));
+        step().await;
         // An instance that comes later has not seen what was before it; its driver counts anew.
         let three = holding("three", "a");
         assert_eq!(look(Some(seen(&[("a", 1, 0)], &[])), &[&three]), told(&[("three", 1)]));
         let stranger = holding("four", "nobody");
         step().await;
         assert_eq!(look(Some(seen(&[("a", 1, 0)], &[])), &[&stranger]), told(&[]), "nobody can tell");
+        assert_eq!(faults.known.keys().collect::<Vec<_>>(), ["a"], "one that has gone is forgotten");
     }
 }

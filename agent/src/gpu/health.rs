@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use windlass_core::Timestamp;
 use windlass_core::condition::{Condition, ConditionCode};
-use windlass_core::host::{GpuLost, GpuStats};
+use windlass_core::host::{Gpu, GpuLost, GpuStats};
 
 use super::{Look, Seen};
 
@@ -17,16 +17,15 @@ const SLOW: (u32, Duration) = (3, Duration::from_secs(60));
 const TAKEN_AWAY: Duration = Duration::from_secs(3600);
 /// Errors (XID) that a program causes, not the device.
 const OF_PROGRAMS: [u64; 6] = [13, 31, 32, 43, 45, 69];
-/// Names what slows a GPU down although it should not: that it keeps to its power limit is as it should be.
-const TROUBLE: [&str; 3] = ["thermal", "power_brake", "slowdown"];
 
 /// Those that were there and are not any more. `missing` says why one is of which the look says nothing.
 pub(super) fn lost(before: &Seen, look: &Look, missing: &str, now: Timestamp) -> Vec<GpuLost> {
     let is_there =
         |uuid: &String| look.gpus.iter().any(|gpu| &gpu.uuid == uuid) || look.divided.contains(uuid);
     let nameless: Vec<_> = look.broken.iter().filter(|broken| broken.uuid.is_none()).collect();
-    let why = |uuid: &String| {
-        let own = look.broken.iter().find(|broken| broken.uuid.as_ref() == Some(uuid));
+    let own = |uuid: &String| look.broken.iter().find(|broken| broken.uuid.as_ref() == Some(uuid));
+    let why = |gpu: &Gpu| {
+        let own = own(&gpu.uuid).or_else(|| own(gpu.parent.as_ref()?));
         own.or(nameless.first().copied()).map_or_else(|| missing.to_owned(), |broken| broken.why.clone())
     };
     let known = before.lost.iter().filter(|lost| !lost.uuid.is_empty() && !is_there(&lost.uuid));
@@ -35,15 +34,24 @@ pub(super) fn lost(before: &Seen, look: &Look, missing: &str, now: Timestamp) ->
     let mut all: Vec<GpuLost> = known.filter(|lost| !was_taken_away(lost)).cloned().collect();
     for gpu in before.gpus.iter().filter(|gpu| !is_there(&gpu.uuid)) {
         let (uuid, name) = (gpu.uuid.clone(), gpu.name.clone());
-        all.push(GpuLost { why: why(&uuid), uuid, name, since: now });
+        all.push(GpuLost { uuid, name, since: now, why: why(gpu), ..GpuLost::default() });
     }
-    let named = all.iter().filter(|lost| !lost.uuid.starts_with("MIG-")).count();
+    let unnamed = all.iter().filter(|lost| !lost.uuid.starts_with("MIG-") && own(&lost.uuid).is_none());
+    let unnamed = unnamed.count();
+    // One that was divided, or was never seen well, was not among those that can be given away.
+    for broken in &look.broken {
+        let Some(uuid) = broken.uuid.clone().filter(|uuid| all.iter().all(|lost| &lost.uuid != uuid)) else {
+            continue;
+        };
+        let (name, why) = (format!("GPU number {}", broken.number), broken.why.clone());
+        all.push(GpuLost { uuid, name, since: now, why, ..GpuLost::default() });
+    }
     // One that was lost before anybody looked tells no name.
-    for broken in nameless.iter().skip(named) {
+    for broken in nameless.iter().skip(unnamed) {
         let name = format!("GPU number {}", broken.number);
         let since = before.lost.iter().find(|lost| lost.uuid.is_empty() && lost.name == name);
         let since = since.map_or(now, |lost| lost.since);
-        all.push(GpuLost { uuid: String::new(), name, since, why: broken.why.clone() });
+        all.push(GpuLost { name, since, why: broken.why.clone(), ..GpuLost::default() });
     }
     all
 }
@@ -56,26 +64,51 @@ pub(super) struct Health {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Errors of its driver, the last one, and when the last one came that no program causes.
-    errors: (u64, u64, Option<(u64, Timestamp)>),
+    errors: Errors,
     /// Looks at which it was slowed down, and when it was last.
     slow: u32,
     slow_at: Option<Timestamp>,
 }
 
+/// Errors of its driver (XID).
+#[derive(Debug, Clone, Copy, Default)]
+struct Errors {
+    count: u64,
+    /// Those of them that a program causes.
+    of_programs: u64,
+    last: u64,
+    /// The last one that no program causes, and when it came.
+    of_device: Option<(u64, Timestamp)>,
+}
+
+impl Errors {
+    fn add(&mut self, code: u64, now: Timestamp) {
+        (self.count, self.last) = (self.count.saturating_add(1), code);
+        if OF_PROGRAMS.contains(&code) {
+            self.of_programs = self.of_programs.saturating_add(1);
+        } else {
+            self.of_device = Some((code, now));
+        }
+    }
+}
+
 impl Health {
-    /// Takes a look in, and answers how everything does.
-    pub(super) fn stats(&mut self, look: &Look, now: Timestamp) -> Vec<GpuStats> {
+    /// Takes a look in, and answers how everything does; the errors of those that are `lost` stand there.
+    pub(super) fn stats(&mut self, look: &Look, lost: &mut [GpuLost], now: Timestamp) -> Vec<GpuStats> {
         for xid in &look.xids {
-            let Some(uuid) = &xid.uuid else { continue };
-            let errors = &mut self.known.entry(uuid.clone()).or_default().errors;
-            (errors.0, errors.1) = (errors.0.saturating_add(1), xid.code);
-            if !OF_PROGRAMS.contains(&xid.code) {
-                errors.2 = Some((xid.code, now));
+            self.known.entry(xid.uuid.clone()).or_default().errors.add(xid.code, now);
+        }
+        // An error that comes with the loss of its GPU counts when that one is back, too.
+        self.known.retain(|uuid, _| {
+            let is_there = look.gpus.iter().any(|gpu| &gpu.uuid == uuid) || look.divided.contains(uuid);
+            is_there || lost.iter().any(|lost| &lost.uuid == uuid)
+        });
+        for lost in lost {
+            if let Some(known) = self.known.get(&lost.uuid) {
+                let Errors { count, of_programs, last, .. } = known.errors;
+                (lost.xid_count, lost.xid_of_programs, lost.xid) = (count, of_programs, last);
             }
         }
-        self.known
-            .retain(|uuid, _| look.gpus.iter().any(|gpu| &gpu.uuid == uuid) || look.divided.contains(uuid));
         let mut all = look.stats.clone();
         for stats in &mut all {
             let parent =
@@ -84,9 +117,10 @@ impl Health {
             let known = self.known.entry(stats.uuid.clone()).or_default();
             // The driver reports an error of a GPU that is divided for the whole.
             let errors = of_parent.unwrap_or(known.errors);
-            known.errors.2 = errors.2;
-            (stats.xid_count, stats.xid) = (errors.0, errors.1);
-            if stats.throttled.iter().any(|why| TROUBLE.contains(&why.as_str())) {
+            known.errors.of_device = errors.of_device;
+            (stats.xid_count, stats.xid_of_programs, stats.xid) =
+                (errors.count, errors.of_programs, errors.last);
+            if stats.is_slowed() {
                 known.slow = known.slow.saturating_add(1);
                 known.slow_at = Some(now);
             } else if known.slow < SLOW.0 || known.slow_at.is_none_or(|at| now.since(at) > SLOW.1) {
@@ -99,7 +133,9 @@ impl Health {
     /// What a person has to know.
     pub(super) fn conditions(&self, lost: &[GpuLost], stats: &[GpuStats], now: Timestamp) -> Vec<Condition> {
         let lost = lost.iter().map(|lost| {
-            let message = format!("{}{} is lost: {}", name(&lost.uuid), lost.name, lost.why);
+            let xid = (lost.xid > 0).then(|| format!("; its last error was XID {}", lost.xid));
+            let xid = xid.unwrap_or_default();
+            let message = format!("{}{} is lost: {}{xid}", name(&lost.uuid), lost.name, lost.why);
             // One without a UUID is told apart by its place.
             let device = if lost.uuid.is_empty() { &lost.name } else { &lost.uuid };
             Condition::of_device(ConditionCode::GpuLost, device, message)
@@ -107,7 +143,8 @@ impl Health {
         let mut all: Vec<Condition> = lost.collect();
         for stats in stats {
             let known = self.known.get(&stats.uuid);
-            let driver = known.and_then(|known| known.errors.2).filter(|(_, at)| now.since(*at) < ERRORS);
+            let driver =
+                known.and_then(|known| known.errors.of_device).filter(|(_, at)| now.since(*at) < ERRORS);
             let errors = [
                 driver.map(|(code, at)| format!("reported the error XID {code} at {at}")),
                 (stats.ecc_uncorrected > 0)
@@ -139,8 +176,6 @@ fn name(uuid: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::host::Gpu;
-
     use super::super::{Broken, Xid};
     use super::*;
 
@@ -195,14 +230,48 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_known_by_its_place_is_lost_under_its_name() {
+        let broken = |number, uuid: Option<&str>| Broken {
+            number,
+            uuid: uuid.map(str::to_owned),
+            why: format!("why {number}"),
+        };
+        let words = |seen: &Seen, look: &Look| {
+            let lost = lost(seen, look, "missing", at(1));
+            lost.into_iter().map(|lost| (lost.uuid, lost.name, lost.why)).collect::<Vec<_>>()
+        };
+        let told = |all: &[[&str; 3]]| {
+            let told = all
+                .iter()
+                .map(|[uuid, name, why]| ((*uuid).to_owned(), (*name).to_owned(), (*why).to_owned()));
+            told.collect::<Vec<_>>()
+        };
+        let seen = Seen { gpus: vec![gpu("a"), gpu("b")], ..Seen::default() };
+        let look = |broken| Look { broken, ..look(&["b"], 0) };
+        assert_eq!(
+            words(&seen, &look(vec![broken(0, Some("a")), broken(2, None)])),
+            told(&[["a", "L4", "why 0"], ["", "GPU number 2", "why 2"]]),
+            "one that nobody has seen is another one"
+        );
+        let part = Gpu { parent: Some("c".to_owned()), ..gpu("MIG-1") };
+        let divided = Seen { gpus: vec![gpu("b"), part], ..Seen::default() };
+        assert_eq!(
+            words(&divided, &look(vec![broken(1, Some("c"))])),
+            told(&[["MIG-1", "L4", "why 1"], ["c", "GPU number 1", "why 1"]])
+        );
+    }
+
+    #[test]
     fn errors_and_heat_are_told_and_what_programs_cause_is_not() {
         let mut health = Health::default();
+        let mut of_programs = 0;
         let mut codes = |xid: Option<u64>, change: fn(&mut GpuStats), second: i64| {
-            let xids = xid.map(|code| Xid { uuid: Some("a".to_owned()), code });
+            let xids = xid.map(|code| Xid { uuid: "a".to_owned(), code });
             let mut look = Look { xids: xids.into_iter().collect(), ..look(&["a"], 0) };
             look.stats.iter_mut().for_each(change);
-            let stats = health.stats(&look, at(second));
+            let stats = health.stats(&look, &mut [], at(second));
             let found = health.conditions(&[], &stats, at(second));
+            of_programs = stats[0].xid_of_programs;
             (found.iter().map(|found| found.code.as_str()).collect::<Vec<_>>(), stats[0].xid_count)
         };
         let well = |_: &mut GpuStats| {};
@@ -226,6 +295,30 @@ mod tests {
         assert_eq!(three, [vec![], vec![], vec!["gpu_throttled"]]);
         assert_eq!(codes(None, well, 3680).0, ["gpu_throttled"], "not at the first look without");
         assert_eq!(codes(None, well, 3681).0, [""; 0]);
+        assert_eq!(of_programs, 1, "of the two errors");
+    }
+
+    #[test]
+    fn an_error_that_comes_with_the_loss_counts() {
+        let mut health = Health::default();
+        let mut seen = Seen { gpus: vec![gpu("a"), gpu("b")], ..Seen::default() };
+        let mut step = |look: &Look, second: i64| {
+            let mut lost = lost(&seen, look, "missing", at(second));
+            let stats = health.stats(look, &mut lost, at(second));
+            let conditions = health.conditions(&lost, &stats, at(second));
+            seen = Seen { gpus: look.gpus.clone(), lost: lost.clone(), ..Seen::default() };
+            (lost, stats, conditions)
+        };
+        let xids = vec![Xid { uuid: "a".to_owned(), code: 79 }];
+        let (gone, _, conditions) = step(&Look { xids, ..look(&["b"], 0) }, 1);
+        assert_eq!((gone[0].xid_count, gone[0].xid), (1, 79));
+        assert_eq!(conditions[0].message, "a L4 is lost: missing; its last error was XID 79");
+        assert_eq!(step(&look(&["b"], 0), 2).0[0].xid_count, 1);
+        let (gone, stats, conditions) = step(&look(&["a", "b"], 0), 3);
+        assert!(gone.is_empty());
+        assert_eq!(stats.iter().map(|of| (of.xid_count, of.xid)).collect::<Vec<_>>(), [(1, 79), (0, 0)]);
+        let codes: Vec<_> = conditions.iter().map(|found| found.code).collect();
+        assert_eq!(codes, [ConditionCode::GpuErrors]);
     }
 
     #[test]
@@ -234,8 +327,8 @@ mod tests {
         let mut look = look(&["MIG-1", "b"], 0);
         look.gpus[0].parent = Some("a".to_owned());
         look.divided = vec!["a".to_owned()];
-        look.xids = vec![Xid { uuid: Some("a".to_owned()), code: 79 }];
-        let stats = health.stats(&look, at(1));
+        look.xids = vec![Xid { uuid: "a".to_owned(), code: 79 }];
+        let stats = health.stats(&look, &mut [], at(1));
         assert_eq!(
             stats.iter().map(|stats| (stats.xid_count, stats.xid)).collect::<Vec<_>>(),
             [(1, 79), (0, 0)]

@@ -1,5 +1,6 @@
 //! NVIDIA's management library, in the one process that may call it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
@@ -11,15 +12,15 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::structs::device::FieldId;
 use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, EventSet, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
-use windlass_core::host::{Gpu, GpuDriver, GpuProcess, GpuStats};
+use windlass_core::host::{Gpu, GpuDriver, GpuProcess, GpuReadings, GpuStats};
 
-use super::{Broken, Look, Xid};
+use super::{Broken, Look, Unwatched, Xid};
 
 /// Path of another library to load, for tests and unusual installations.
 const LIBRARY: &str = "WINDLASS_NVML";
 /// The name under which drivers install it; the one without a number belongs to development packages.
 const INSTALLED: &str = "libnvidia-ml.so.1";
-/// Processes of one GPU, and errors of one look, that are told.
+/// Processes of one GPU, and errors of one in a look, that are told.
 const MOST: (usize, usize) = (64, 64);
 
 /// The GPUs of this host.
@@ -28,8 +29,12 @@ pub(super) struct Library {
     nvml: &'static Nvml,
     /// The driver, which does not change while the library is loaded.
     driver: GpuDriver,
-    /// Tells the errors that the driver reports; none where it cannot.
-    events: Option<EventSet<'static>>,
+    /// The UUID of each place in its list, for a GPU that does not tell its own any more.
+    places: BTreeMap<u32, String>,
+    /// Tell the errors that the driver reports, each of one GPU: whose they are is known even if that one is lost.
+    events: Vec<(String, EventSet<'static>)>,
+    /// GPUs without one: no other one is silent with them.
+    unwatched: BTreeMap<String, String>,
 }
 
 impl Library {
@@ -45,23 +50,33 @@ impl Library {
     }
 
     fn of(nvml: &'static Nvml) -> Self {
-        let mut events = nvml.create_event_set().ok();
-        for device in (0..nvml.device_count().unwrap_or(0)).filter_map(|n| nvml.device_by_index(n).ok()) {
-            // A set that a device could not enter is lost with it.
-            events = events.and_then(|set| device.register_events(EventTypes::CRITICAL_XID_ERROR, set).ok());
+        let (places, events, unwatched) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        let mut library = Self { nvml, driver: driver(nvml), places, events, unwatched };
+        for number in 0..nvml.device_count().unwrap_or(0) {
+            let Ok(device) = nvml.device_by_index(number) else { continue };
+            let Ok(uuid) = device.uuid() else { continue };
+            library.places.insert(number, uuid.clone());
+            match events_of(nvml, &device) {
+                Ok(set) => library.events.push((uuid, set)),
+                Err(why) => drop(library.unwatched.insert(uuid, why)),
+            }
         }
-        Self { nvml, driver: driver(nvml), events }
+        library
     }
 
     /// Everything that there is, and how it does. One that does not answer is broken.
-    pub(super) fn look(&self) -> Result<Look, NvmlError> {
-        let mut look = Look { driver: self.driver.clone(), ..Look::default() };
+    pub(super) fn look(&mut self) -> Result<Look, NvmlError> {
+        let unwatched = self.unwatched.iter();
+        let unwatched = unwatched.map(|(uuid, why)| Unwatched { uuid: uuid.clone(), why: why.clone() });
+        let unwatched = unwatched.collect();
+        let mut look = Look { driver: self.driver.clone(), unwatched, ..Look::default() };
         for number in 0..self.nvml.device_count()? {
             if let Err((uuid, error)) = self.device(number, &mut look) {
                 let why = match error {
                     NvmlError::GpuLost => "it has fallen off the bus".to_owned(),
                     error => error.to_string(),
                 };
+                let uuid = uuid.or_else(|| self.places.get(&number).cloned());
                 look.broken.push(Broken { number, uuid, why });
             }
         }
@@ -69,9 +84,10 @@ impl Library {
         Ok(look)
     }
 
-    fn device(&self, number: u32, look: &mut Look) -> Result<(), (Option<String>, NvmlError)> {
+    fn device(&mut self, number: u32, look: &mut Look) -> Result<(), (Option<String>, NvmlError)> {
         let device = self.nvml.device_by_index(number).map_err(|error| (None, error))?;
         let uuid = device.uuid().map_err(|error| (None, error))?;
+        self.places.insert(number, uuid.clone());
         // One whose mode cannot be asked is not divided.
         if device.mig_mode().is_ok_and(|mode| mode.current == 1) {
             for n in 0..device.mig_device_count().unwrap_or(0) {
@@ -94,16 +110,26 @@ impl Library {
 
     /// The errors that the driver reported since the last look.
     fn errors(&self) -> Vec<Xid> {
-        let events = self.events.iter().flat_map(|set| std::iter::from_fn(|| set.wait(0).ok()));
-        let xids = events.take(MOST.1).filter_map(|event| {
-            let code = match event.event_data? {
-                XidError::Value(code) => code,
-                XidError::Unknown => 0,
-            };
-            Some(Xid { uuid: event.device.uuid().ok(), code })
-        });
-        xids.collect()
+        let of_one = |(uuid, set): &(String, EventSet<'static>)| {
+            let events = std::iter::from_fn(|| set.wait(0).ok()).take(MOST.1);
+            let codes = events.filter_map(|event| match event.event_data? {
+                XidError::Value(code) => Some(code),
+                XidError::Unknown => Some(0),
+            });
+            codes.map(|code| Xid { uuid: uuid.clone(), code }).collect::<Vec<_>>()
+        };
+        self.events.iter().flat_map(of_one).collect()
     }
+}
+
+/// The errors that the driver reports of one GPU from now on, or why there are none.
+fn events_of(nvml: &'static Nvml, device: &Device<'static>) -> Result<EventSet<'static>, String> {
+    if device.supported_event_types().is_ok_and(|types| !types.contains(EventTypes::CRITICAL_XID_ERROR)) {
+        return Err("its model reports none".to_owned());
+    }
+    let set = nvml.create_event_set().map_err(|error| error.to_string())?;
+    let registered = device.register_events(EventTypes::CRITICAL_XID_ERROR, set);
+    registered.map_err(|error| error.error.to_string())
 }
 
 /// What the driver says of itself; old ones do not say everything.
@@ -130,19 +156,23 @@ fn both(device: &Device<'_>, parent: Option<&String>) -> Result<(Gpu, GpuStats),
     let watts = |milliwatts: u32| f64::from(milliwatts) / 1000.0;
     let errors = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).unwrap_or(0);
     let rows = bad_memory(device);
+    let readings = GpuReadings {
+        utilization: device.utilization_rates().ok().map(|rates| f64::from(rates.gpu)),
+        temperature: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
+        power: device.power_usage().ok().map(watts),
+    };
     let stats = GpuStats {
         uuid,
-        utilization: device.utilization_rates().map_or(0.0, |rates| f64::from(rates.gpu)),
+        readings,
         memory_used: used,
         memory_total: total,
-        temperature: device.temperature(TemperatureSensor::Gpu).map_or(0.0, f64::from),
-        power: device.power_usage().map_or(0.0, watts),
         power_limit: device.enforced_power_limit().map_or(0.0, watts),
         clock: device.clock_info(Clock::SM).unwrap_or(0),
         ecc_corrected: errors(MemoryError::Corrected),
         ecc_uncorrected: errors(MemoryError::Uncorrected),
         xid_count: 0,
         xid: 0,
+        xid_of_programs: 0,
         pages_pending: device.are_pages_pending_retired().unwrap_or(false) || rows.pending > 0,
         retired_pages: rows.retired,
         remapped_rows: rows.remapped,

@@ -58,6 +58,8 @@ pub struct Probe {
     limits: Limits,
     seen: watch::Sender<Shared>,
     health: Health,
+    /// GPUs that report no errors: said once.
+    unwatched: Vec<String>,
     /// Children that were killed or ended, until the kernel gives them back.
     dying: JoinSet<()>,
     cancel: CancellationToken,
@@ -68,8 +70,15 @@ impl Probe {
     pub fn new(known: (Vec<Gpu>, Vec<GpuLost>), limits: Limits, cancel: CancellationToken) -> Self {
         let (gpus, lost) = known;
         let seen = watch::Sender::new(Arc::new(Seen { gpus, lost, ..Seen::default() }));
-        let health = Health::default();
-        Self { program: this_program().to_owned(), limits, seen, health, dying: JoinSet::new(), cancel }
+        Self {
+            program: this_program().to_owned(),
+            limits,
+            seen,
+            health: Health::default(),
+            unwatched: Vec::new(),
+            dying: JoinSet::new(),
+            cancel,
+        }
     }
 
     /// The same with another program as its child.
@@ -154,8 +163,14 @@ impl Probe {
     fn looked(&mut self, look: &Look, missing: &str) {
         let before = self.seen.borrow().clone();
         let now = clock::now();
-        let (lost, stats) = (health::lost(&before, look, missing, now), self.health.stats(look, now));
-        for gone in lost.iter().filter(|gone| !before.lost.contains(gone)) {
+        let mut lost = health::lost(&before, look, missing, now);
+        let stats = self.health.stats(look, &mut lost, now);
+        for one in look.unwatched.iter().filter(|one| !self.unwatched.contains(&one.uuid)) {
+            tracing::warn!(gpu = one.uuid, why = one.why, "errors (XID) of a GPU are not reported");
+        }
+        self.unwatched = look.unwatched.iter().map(|one| one.uuid.clone()).collect();
+        let was_lost = |gone: &GpuLost| before.lost.iter().any(|lost| lost.is_same(gone));
+        for gone in lost.iter().filter(|gone| !was_lost(gone)) {
             tracing::warn!(gpu = gone.uuid, why = gone.why, "a GPU is lost");
         }
         for back in before.lost.iter().filter(|back| !lost.iter().any(|gone| gone.uuid == back.uuid)) {

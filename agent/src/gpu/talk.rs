@@ -14,6 +14,8 @@ use super::{Answer, Look, Question, SUBCOMMAND, Seen};
 const MAX_ANSWER: u64 = 1024 * 1024;
 /// GPUs of one host that are believed, and characters of a text about them.
 const MOST: (usize, usize) = (256, 256);
+/// Errors of all of them in one look.
+const XIDS: usize = 1024;
 /// Processes of one GPU, and reasons why it is slow.
 const LISTED: usize = 64;
 
@@ -96,7 +98,8 @@ fn bounded(answer: Answer) -> Answer {
             look.stats.truncate(most);
             look.divided.truncate(most);
             look.broken.truncate(most);
-            look.xids.truncate(most);
+            look.xids.truncate(XIDS);
+            look.unwatched.truncate(most);
             let cut = |text: &mut String| *text = short(std::mem::take(text));
             for gpu in &mut look.gpus {
                 cut(&mut gpu.uuid);
@@ -114,7 +117,11 @@ fn bounded(answer: Answer) -> Answer {
                 broken.uuid.iter_mut().for_each(cut);
                 cut(&mut broken.why);
             }
-            look.xids.iter_mut().flat_map(|xid| &mut xid.uuid).for_each(cut);
+            look.xids.iter_mut().map(|xid| &mut xid.uuid).for_each(cut);
+            for one in &mut look.unwatched {
+                cut(&mut one.uuid);
+                cut(&mut one.why);
+            }
             Answer::Seen(look)
         }
     }

@@ -26,6 +26,7 @@ use super::{MemoryStore, Options, Reconciler, Wires};
 use crate::runtime::RuntimeError;
 use crate::runtime::fake::FakeEngine;
 
+mod gpus;
 mod hooks;
 mod networks;
 
@@ -68,6 +69,7 @@ struct Host {
     observation: watch::Receiver<Arc<Observation>>,
     unwritable: watch::Sender<Option<String>>,
     networks: watch::Receiver<super::Networks>,
+    gpus: watch::Sender<crate::gpu::Shared>,
     cancel: CancellationToken,
     agent: JoinSet<anyhow::Result<()>>,
     seq: u64,
@@ -96,6 +98,7 @@ impl Host {
             observation: watch::Sender::new(Arc::default()).subscribe(),
             unwritable: watch::Sender::new(None),
             networks: watch::Sender::new(None).subscribe(),
+            gpus: watch::Sender::new(Arc::default()),
             cancel: CancellationToken::new(),
             agent: JoinSet::new(),
             seq: 0,
@@ -112,7 +115,7 @@ impl Host {
         let unwritable = self.unwritable.subscribe();
         let wires = Wires { desired, contact, observation, unwritable, cancel: self.cancel.clone() };
         let memory = self.disk.0.lock().unwrap().0.clone();
-        let options = Options { now, ..Options::default() };
+        let options = Options { now, gpus: self.gpus.subscribe(), ..Options::default() };
         self.networks = options.networks.subscribe();
         let engine = Arc::new(self.engine.clone());
         self.agent.spawn(Reconciler::new(engine, self.disk.clone(), memory, wires, options).run());

@@ -21,6 +21,9 @@ const PROCESSES: usize = 65_536;
 /// The part of a CDI device's name before its UUID or number.
 pub const CDI: &str = "nvidia.com/gpu=";
 
+/// Folders of CDI specifications that are named, and characters of each.
+const FOLDERS: (usize, usize) = (4, 128);
+
 const HINT: &str = "install the NVIDIA Container Toolkit on the host and restart the engine";
 
 /// The engine's word about itself.
@@ -30,6 +33,17 @@ pub struct Says {
     pub runtimes: BTreeMap<String, String>,
     /// Names of the CDI devices that it has found.
     pub cdi: Vec<String>,
+    /// The folders in which it looks for their specifications.
+    pub cdi_folders: Vec<String>,
+}
+
+impl Says {
+    /// ` in /etc/cdi, /var/run/cdi`; empty where the engine does not say.
+    pub fn folders(&self) -> String {
+        let short = |folder: &String| folder.chars().take(FOLDERS.1).collect::<String>();
+        let named: Vec<String> = self.cdi_folders.iter().take(FOLDERS.0).map(short).collect();
+        if named.is_empty() { String::new() } else { format!(" in {}", named.join(", ")) }
+    }
 }
 
 /// Facts that its process shows.
@@ -63,7 +77,8 @@ fn judge(says: &Says, process: Option<Process>) -> GpuAccess {
             GpuAccess::No(format!("the program of the engine's runtime `nvidia` is not there: {HINT}"))
         }
         Some(_) => GpuAccess::No(format!(
-            "the engine has neither NVIDIA's hook on its PATH, nor its runtime, nor CDI devices: {HINT}"
+            "the engine has neither NVIDIA's hook on its PATH, nor its runtime, nor CDI devices{}: {HINT}",
+            says.folders()
         )),
         // Without the right to look at the engine's process, the first start tells.
         None => GpuAccess::Unknown,
@@ -112,7 +127,7 @@ mod tests {
         let runtimes = runtime.then(|| ("nvidia".to_owned(), "nvidia-container-runtime".to_owned()));
         let cdi =
             if cdi { vec!["nvidia.com/gpu=GPU-1".to_owned()] } else { vec!["vendor.com/nic=0".to_owned()] };
-        Says { runtimes: runtimes.into_iter().collect(), cdi }
+        Says { runtimes: runtimes.into_iter().collect(), cdi, cdi_folders: Vec::new() }
     }
 
     #[test]
@@ -135,15 +150,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_engine_without_devices_says_where_it_looked() {
+        let folders = (0..9).map(|number| format!("/cdi/{number}")).collect();
+        let says = Says { cdi_folders: folders, ..says(false, false) };
+        let GpuAccess::No(why) = judge(&says, Some(Process { hook: false, runtime: false })) else {
+            panic!("it gives some");
+        };
+        assert!(why.contains("nor CDI devices in /cdi/0, /cdi/1, /cdi/2, /cdi/3: install"), "{why}");
+    }
+
     #[tokio::test]
     async fn the_engine_behind_a_socket_and_its_path_are_found() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("engine.sock");
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();
         // It is this process, whose PATH has no such hook, and whose shell is a program.
-        let shell = Says { runtimes: [("nvidia".to_owned(), "/bin/sh".to_owned())].into(), cdi: Vec::new() };
+        let shell =
+            Says { runtimes: [("nvidia".to_owned(), "/bin/sh".to_owned())].into(), ..Says::default() };
         assert_eq!(find(&socket, &shell).await, GpuAccess::Runtime);
-        let gone = Says { runtimes: [("nvidia".to_owned(), "/no/such".to_owned())].into(), cdi: Vec::new() };
+        let gone =
+            Says { runtimes: [("nvidia".to_owned(), "/no/such".to_owned())].into(), ..Says::default() };
         assert!(matches!(find(&socket, &gone).await, GpuAccess::No(why) if why.contains("is not there")));
         drop(listener);
         assert_eq!(find(&dir.path().join("none"), &shell).await, GpuAccess::Unknown);

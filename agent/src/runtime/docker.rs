@@ -147,6 +147,7 @@ impl Runtime for DockerEngine {
                 .into_iter()
                 .filter_map(|device| device.id)
                 .collect(),
+            cdi_folders: info.cdi_spec_dirs.unwrap_or_default(),
         };
         let gpu_access = access::find(&self.socket, &says).await;
         self.access.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&gpu_access);

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
+/// Reasons that slow a GPU down although they should not: that it keeps to its power limit (`power_cap`) is as it should be.
+const SLOWED: [&str; 3] = ["thermal", "power_brake", "slowdown"];
 /// Memory that strangers may hold on a device which a release gets alone: a desktop takes some.
 const STRANGERS: u64 = 1 << 30;
 
@@ -41,7 +43,7 @@ impl Gpu {
 }
 
 /// A GPU that was there and cannot be given away now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GpuLost {
     /// UUID; empty if it never told it.
     pub uuid: String,
@@ -51,6 +53,27 @@ pub struct GpuLost {
     pub since: Timestamp,
     /// The symptom, in words.
     pub why: String,
+    /// Errors that its driver reported (XID) since the agent watches it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub xid_count: u64,
+    /// The last of them; 0 if there was none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub xid: u64,
+    /// Those of them that a program causes, not the device.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub xid_of_programs: u64,
+}
+
+impl GpuLost {
+    /// The errors of its driver by their cause.
+    pub const fn xids_by_cause(&self) -> [(&'static str, u64); 2] {
+        by_cause(self.xid_count, self.xid_of_programs)
+    }
+
+    /// Whether both are one GPU, which was lost once.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.uuid, &self.name, self.since) == (&other.uuid, &other.name, other.since)
+    }
 }
 
 /// Bytes of a version.
@@ -112,25 +135,23 @@ impl GpuAccess {
     }
 }
 
-/// Measurements of a GPU. A value that it cannot tell is zero.
+/// Measurements of a GPU. A counter that it cannot tell is zero.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GpuStats {
     /// UUID.
     pub uuid: String,
-    /// Share of time in which it was busy, 0 to 100.
-    pub utilization: f64,
+    /// What it measures.
+    #[serde(flatten)]
+    #[schemars(with = "WrittenReadings")]
+    pub readings: GpuReadings,
     /// Memory in use, in bytes.
     pub memory_used: u64,
     /// Memory in all, in bytes.
     pub memory_total: u64,
-    /// Degrees Celsius.
-    pub temperature: f64,
-    /// Watts.
-    pub power: f64,
-    /// Watts that it may take.
+    /// Watts that it may take; 0 if it cannot tell.
     #[serde(default)]
     pub power_limit: f64,
-    /// Clock of its processors, in MHz.
+    /// Clock of its processors, in MHz; 0 if it cannot tell.
     #[serde(default)]
     pub clock: u32,
     /// Errors of its memory that were corrected, since the driver was loaded.
@@ -145,6 +166,9 @@ pub struct GpuStats {
     /// The last of them; 0 if there was none.
     #[serde(default)]
     pub xid: u64,
+    /// Those of `xid_count` that a program causes, not the device.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub xid_of_programs: u64,
     /// Pages of its memory wait for a restart to be taken out of use.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pages_pending: bool,
@@ -157,12 +181,79 @@ pub struct GpuStats {
     /// A row of its memory is bad, and there is none to stand in for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remap_failed: bool,
-    /// The reasons that slow it down: `thermal`, `power`.
+    /// The reasons that slow it down: `thermal`, `power_brake`, `slowdown`, `power_cap`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub throttled: Vec<String>,
     /// Processes that hold memory of it; at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<GpuProcess>,
+}
+
+/// The help of their metric.
+pub const XID_ERRORS: &str = "Errors that its driver reported, by who causes them: the device or a program";
+
+/// Errors of a driver by their cause, of `count` in all.
+const fn by_cause(count: u64, of_programs: u64) -> [(&'static str, u64); 2] {
+    [("device", count.saturating_sub(of_programs)), ("program", of_programs)]
+}
+
+impl GpuStats {
+    /// The errors of its driver by their cause.
+    pub const fn xids_by_cause(&self) -> [(&'static str, u64); 2] {
+        by_cause(self.xid_count, self.xid_of_programs)
+    }
+
+    /// Whether heat or a lack of power slows it down; its own power limit does not count.
+    pub fn is_slowed(&self) -> bool {
+        self.throttled.iter().any(|why| SLOWED.contains(&why.as_str()))
+    }
+}
+
+/// What a GPU measures; none of what it cannot tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "WrittenReadings", into = "WrittenReadings")]
+pub struct GpuReadings {
+    /// Share of time in which it was busy, 0 to 100.
+    pub utilization: Option<f64>,
+    /// Degrees Celsius.
+    pub temperature: Option<f64>,
+    /// Watts.
+    pub power: Option<f64>,
+}
+
+/// Readings as they are written: version 0.1 wants a number for each.
+#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+struct WrittenReadings {
+    /// Share of time in which it was busy, 0 to 100.
+    utilization: f64,
+    /// Degrees Celsius.
+    temperature: f64,
+    /// Watts.
+    power: f64,
+    /// Those of them that it cannot tell: they are 0 then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    untold: Vec<String>,
+}
+
+impl From<GpuReadings> for WrittenReadings {
+    fn from(readings: GpuReadings) -> Self {
+        let GpuReadings { utilization, temperature, power } = readings;
+        let all = [("utilization", utilization), ("temperature", temperature), ("power", power)];
+        let untold = all.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| (*name).to_owned());
+        let [utilization, temperature, power] = all.map(|(_, value)| value.unwrap_or_default());
+        Self { utilization, temperature, power, untold: untold.collect() }
+    }
+}
+
+impl From<WrittenReadings> for GpuReadings {
+    fn from(written: WrittenReadings) -> Self {
+        let told = |name: &str, value| (!written.untold.iter().any(|untold| untold == name)).then_some(value);
+        Self {
+            utilization: told("utilization", written.utilization),
+            temperature: told("temperature", written.temperature),
+            power: told("power", written.power),
+        }
+    }
 }
 
 /// A process that holds memory of a GPU.
@@ -195,11 +286,26 @@ mod tests {
     }
 
     #[test]
+    fn a_reading_that_fails_is_none_and_a_number_for_old_peers() {
+        let readings = GpuReadings { utilization: Some(37.0), temperature: None, power: None };
+        let stats = GpuStats { uuid: "GPU-1".to_owned(), readings, clock: 7, ..GpuStats::default() };
+        let written = serde_json::to_value(&stats).unwrap();
+        assert_eq!((&written["utilization"], &written["temperature"]), (&37.0.into(), &0.0.into()));
+        assert_eq!(written["untold"], serde_json::json!(["temperature", "power"]));
+        assert_eq!(serde_json::from_value::<GpuStats>(written).unwrap(), stats);
+        let readings = GpuReadings { utilization: Some(0.0), temperature: Some(0.0), power: Some(0.0) };
+        let written = serde_json::to_value(GpuStats { readings, ..stats }).unwrap();
+        assert_eq!(written.get("untold"), None);
+        assert_eq!(serde_json::from_value::<GpuStats>(written).unwrap().readings, readings);
+    }
+
+    #[test]
     fn the_words_of_an_agent_of_before_and_of_a_newer_one_are_read() {
         let old: Gpu = serde_json::from_str(r#"{"uuid":"GPU-1","name":"L4","memory":1}"#).unwrap();
         assert_eq!((old.reserved, old.strangers, old.parent), (0, 0, None));
         let stats = r#"{"uuid":"GPU-1","utilization":0.0,"memory_used":0,"memory_total":0,"temperature":0.0,"power":0.0}"#;
-        assert_eq!(serde_json::from_str::<GpuStats>(stats).unwrap().xid_count, 0);
+        let stats: GpuStats = serde_json::from_str(stats).unwrap();
+        assert_eq!((stats.xid_count, stats.readings.power), (0, Some(0.0)));
         for access in [GpuAccess::Hook, GpuAccess::Cdi, GpuAccess::No("none".to_owned()), GpuAccess::Unknown]
         {
             let text = serde_json::to_string(&access).unwrap();

@@ -56,6 +56,12 @@ impl Limits {
             is_raised,
         }
     }
+
+    /// The slots of `total` that serve while the limits are kept to; at least one, unless the release says how many may be
+    /// missing.
+    pub(crate) fn minimum(&self, total: u32) -> u32 {
+        total.saturating_sub(self.unavailable).max(u32::from(self.is_raised && total > 0))
+    }
 }
 
 /// The cost of one transition.
@@ -223,5 +229,24 @@ mod tests {
         let recreate = Strategy::Recreate { min_ready: Span::ZERO };
         let limits = Limits::of(&recreate, false, 4, 0);
         assert_eq!((limits.batch, limits.surge, limits.unavailable), (ANY, ANY, ANY));
+        assert_eq!(limits.minimum(4), 0);
+    }
+
+    #[test]
+    fn minimum_is_what_may_not_be_missing() {
+        use Amount::{Count as N, Percent as P};
+        #[rustfmt::skip]
+        let table = [
+            ("none may be missing: one at a time", N(0), 4, 3),
+            ("but never the only one",             N(0), 1, 1),
+            ("a share, rounded down",              P(25), 10, 8),
+            ("all may be missing",                 P(100), 3, 0),
+            ("no slots",                           N(0), 0, 0),
+        ];
+        for (case, max_unavailable, total, want) in table {
+            let (batch, order, min_ready) = (P(25), OrderRule::Auto, Span::ZERO);
+            let strategy = Strategy::Rolling { batch, max_surge: P(25), max_unavailable, order, min_ready };
+            assert_eq!(Limits::of(&strategy, false, total, 0).minimum(total), want, "{case}");
+        }
     }
 }

@@ -9,11 +9,12 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::{Gpu, GpuStats};
+use crate::condition::ConditionCode;
+use crate::host::{Gpu, GpuLost, GpuStats};
 use crate::id::{EnvironmentId, HostId, ServiceId, ServiceName};
 use crate::time::Timestamp;
 
-use super::{EventView, GpuHolder, HostView, InstanceView, RolloutView, StatusView};
+use super::{ConditionView, EventView, GpuHolder, HostView, InstanceView, RolloutView, StatusView};
 
 pub use board::Board;
 pub use keys::Key;
@@ -79,10 +80,31 @@ pub struct GpuRow {
     pub host: HostId,
     /// The GPU.
     pub gpu: Gpu,
+    /// Since when and why it is lost, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<GpuLost>,
     /// How it does; none if nobody said so lately.
     pub stats: Option<GpuStats>,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ConditionView>,
     /// Slots that have it.
     pub holders: Vec<GpuHolder>,
+}
+
+impl GpuRow {
+    /// Its state in a word: `lost`, `errors`, `slow`, `silent` if nobody says how it does, or `well`.
+    pub fn state(&self) -> &'static str {
+        let has = |code: ConditionCode| self.conditions.iter().any(|found| found.code == code.as_str());
+        let errs = |stats: &GpuStats| stats.remap_failed || stats.ecc_uncorrected > 0;
+        match &self.stats {
+            _ if self.lost.is_some() => "lost",
+            stats if has(ConditionCode::GpuErrors) || stats.as_ref().is_some_and(errs) => "errors",
+            Some(stats) if has(ConditionCode::GpuThrottled) || stats.is_slowed() => "slow",
+            Some(_) => "well",
+            None => "silent",
+        }
+    }
 }
 
 /// A part of a board.
@@ -156,16 +178,24 @@ impl RowView {
         })
     }
 
-    /// The GPUs of a host, one row each.
+    /// The GPUs of a host, one row each; those that it has lost come last.
     pub fn gpus(host: &HostView, now: Timestamp) -> impl Iterator<Item = Self> {
         let fresh = host.stats.as_ref().filter(|stats| stats.is_fresh(now));
-        host.gpus.iter().map(move |gpu| {
+        let lost = host.gpus_lost.iter().map(|lost| {
+            let gpu = Gpu { uuid: lost.uuid.clone(), name: lost.name.clone(), ..Gpu::default() };
+            (gpu, Some(lost.clone()))
+        });
+        host.gpus.iter().map(|gpu| (gpu.clone(), None)).chain(lost).map(move |(gpu, lost)| {
             let stats = fresh.and_then(|stats| stats.gpus.iter().find(|stats| stats.uuid == gpu.uuid));
+            let about =
+                |found: &&ConditionView| found.slot.is_none() && found.device.as_ref() == Some(&gpu.uuid);
             Self::Gpu(Box::new(GpuRow {
                 host: host.name.clone(),
-                gpu: gpu.clone(),
+                lost,
                 stats: stats.cloned(),
+                conditions: host.conditions.iter().filter(about).cloned().collect(),
                 holders: host.gpu_holders.get(&gpu.uuid).cloned().unwrap_or_default(),
+                gpu,
             }))
         })
     }

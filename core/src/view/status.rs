@@ -12,7 +12,7 @@ use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
 use crate::observation::{Instance, InstanceState, SlotStatus};
 use crate::rollout::{Rollout, Waiting};
 use crate::service::{Mode, Releases, Service, Slots};
-use crate::slot::Slot;
+use crate::slot::{Limits, Slot};
 use crate::time::Timestamp;
 
 use super::condition::{self, ConditionView};
@@ -63,6 +63,10 @@ pub struct StatusView {
     /// `desired`, as version 0.1 names it.
     #[schemars(extend("deprecated" = true))]
     pub wanted: u32,
+    /// Instances that are to be healthy in a rollout, too: `desired` less those that may be missing. 0 while nothing is promised:
+    /// it is stopped, has no good release yet, or its release replaces all at once.
+    #[serde(default)]
+    pub minimum: u32,
     /// Slots whose instance has been healthy for min ready.
     #[serde(default)]
     pub available: u32,
@@ -258,6 +262,7 @@ pub fn status(
         terminating,
         waiting: waiting.iter().map(ToString::to_string).collect(),
         desired: wanted,
+        minimum: minimum(service, wanted, releases),
         wanted,
         available: available(slots, fleet).min(one_set(service, releases).unwrap_or(u32::MAX)),
         healthy,
@@ -329,6 +334,13 @@ fn wanted(service: &Service, slots: &Slots, replicas: Option<u32>, releases: &Re
         Some(count) if service.mode == Mode::Running => count.max(slots),
         Some(_) | None => slots,
     }
+}
+
+/// The instances that are to serve whatever moves the service.
+fn minimum(service: &Service, wanted: u32, releases: &Releases) -> u32 {
+    let release = service.current.and_then(|current| releases.get(&current.digest));
+    let promised = release.filter(|_| service.mode == Mode::Running && service.last_good().is_some());
+    promised.map_or(0, |release| Limits::of(&release.spec.strategy, false, wanted, 0).minimum(wanted))
 }
 
 /// The instances of one of two sets that stand beside each other, or may.

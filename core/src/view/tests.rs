@@ -137,6 +137,7 @@ fn a_service_in_the_middle_of_a_rollout() {
           "state": "healthy"
         }
       ],
+      "minimum": 2,
       "problems": [
         {
           "host": "h0002",

@@ -1,5 +1,7 @@
 //! The troubles of a host: faults, and conditions that keep it from its work, in a form for scripts and in words.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{Member, Scheduling};
@@ -119,6 +121,18 @@ impl From<Trouble> for Problem {
     fn from(trouble: Trouble) -> Self {
         Self { text: trouble.to_string(), trouble }
     }
+}
+
+/// The codes of everything that is wrong with a host itself, each with how often: troubles, and what its agent found.
+pub fn host_codes(member: &Member, stats: Option<&HostStats>) -> BTreeMap<&'static str, usize> {
+    let troubles = of(member, stats);
+    let said = member.observation.iter().flat_map(|seen| &seen.conditions);
+    let said = said.filter(|said| said.slot.is_none()).map(|said| said.code.as_str());
+    let mut codes = BTreeMap::new();
+    for code in troubles.iter().map(|found| found.trouble.code()).chain(said) {
+        *codes.entry(code).or_insert(0) += 1;
+    }
+    codes
 }
 
 /// The troubles of a host in the form of conditions.

@@ -112,12 +112,12 @@ fn gpu_line(host: &HostView, gpu: &Gpu, now: Timestamp) -> String {
     let fresh = host.stats.iter().filter(|stats| stats.told_at.is_none() || stats.is_fresh(now));
     let stats = fresh.flat_map(|stats| &stats.gpus).find(|stats| stats.uuid == gpu.uuid);
     let does = stats.map(|stats| {
-        format!(
-            ", {:.0}% busy, {} used, {:.0} °C",
-            stats.utilization,
-            bytes(stats.memory_used),
-            stats.temperature
-        )
+        let all = [
+            stats.readings.utilization.map(|percent| format!(", {percent:.0}% busy")),
+            Some(format!(", {} used", bytes(stats.memory_used))),
+            stats.readings.temperature.map(|celsius| format!(", {celsius:.0} °C")),
+        ];
+        all.into_iter().flatten().collect::<String>()
     });
     let strangers = (gpu.strangers > 0).then(|| format!("; others hold {}", bytes(gpu.strangers)));
     let holders = host.gpu_holders.get(&gpu.uuid).map_or(&[][..], Vec::as_slice).iter().map(|holder| {

@@ -122,14 +122,15 @@ pub(crate) fn lines(host: &HostView, now: Timestamp) -> String {
         .gpus
         .iter()
         .map(|gpu| {
-            let memory = format!("{} of {}", bytes(gpu.memory_used), bytes(gpu.memory_total));
-            format!(
-                "{} {:.0}% busy, {memory}, {:.0} °C, {:.0} W",
-                super::printable(&gpu.uuid),
-                gpu.utilization,
-                gpu.temperature,
-                gpu.power
-            )
+            let readings = gpu.readings;
+            let all = [
+                readings.utilization.map(|percent| format!("{percent:.0}% busy")),
+                Some(format!("{} of {}", bytes(gpu.memory_used), bytes(gpu.memory_total))),
+                readings.temperature.map(|celsius| format!("{celsius:.0} °C")),
+                readings.power.map(|watts| format!("{watts:.0} W")),
+            ];
+            let all: Vec<String> = all.into_iter().flatten().collect();
+            format!("{} {}", super::printable(&gpu.uuid), all.join(", "))
         })
         .collect();
     let some = |lines: Vec<String>, width: usize| {

@@ -159,21 +159,24 @@ fn instance(row: &InstanceRow, now: Timestamp) -> Row {
 
 fn gpu(row: &GpuRow) -> Row {
     let (gpu, used) = (&row.gpu, row.stats.as_ref());
+    let readings = used.map(|used| used.readings).unwrap_or_default();
     let cells = vec![
         text(&row.host),
         text(&gpu.uuid),
         text(&gpu.name),
-        percent(used.map(|used| used.utilization)),
+        percent(readings.utilization),
         bytes(used.map(|used| used.memory_used)),
         if gpu.memory == 0 { "unknown".to_owned() } else { bytes(Some(gpu.memory)) },
-        used.map_or_else(none, |used| format!("{:.0} °C", used.temperature)),
-        used.map_or_else(none, |used| format!("{:.0} W", used.power)),
+        readings.temperature.map_or_else(none, |celsius| format!("{celsius:.0} °C")),
+        readings.power.map_or_else(none, |watts| format!("{watts:.0} W")),
+        row.state().to_owned(),
     ];
-    let tone = match used {
-        Some(used) if used.remap_failed || used.ecc_uncorrected > 0 => Tone::Bad,
-        Some(_) => Tone::Well,
-        None => Tone::Moving,
+    let tone = match row.state() {
+        "lost" | "errors" => Tone::Bad,
+        "well" => Tone::Well,
+        _ => Tone::Moving,
     };
+    let wrong: Vec<&str> = row.conditions.iter().map(|found| found.message.as_str()).collect();
     let holders = row.holders.iter().map(|holder| {
         format!("{} ({})", holder.slot, holder.memory.map_or_else(|| "alone".to_owned(), table::bytes))
     });
@@ -196,6 +199,8 @@ fn gpu(row: &GpuRow) -> Row {
         ("host", Some(row.host.to_string())),
         ("gpu", Some(format!("{} {}", gpu.uuid, gpu.name))),
         ("part of", gpu.parent.clone()),
+        ("lost", row.lost.as_ref().map(|lost| format!("since {}: {}", lost.since, lost.why))),
+        ("wrong", some(wrong.join("; "))),
         ("held by", Some(some(holders.join(", ")).unwrap_or_else(|| "nobody".to_owned()))),
         ("others hold", (gpu.strangers > 0).then(|| table::bytes(gpu.strangers))),
         ("clock", used.filter(|used| used.clock > 0).map(|used| format!("{} MHz", used.clock))),

@@ -17,6 +17,7 @@ fn snapshot() -> Snapshot {
     busy["stats"] = stats("2026-11-22T12:09:58.000Z");
     let mut old = host_view("web-2", "connected");
     old["stats"] = stats("2026-11-22T12:09:00.000Z");
+    old["gpus_lost"] = json!([{ "uuid": "GPU-2", "name": "H200", "since": "2026-11-22T12:09:00.000Z", "why": "it has fallen off the bus" }]);
     let mut lost = host_view("web-3", "lost");
     lost["problems"] = json!([{ "problem": "not_heard_of", "state": "lost", "last_seen": null, "text": "lost: not heard of\u{1b}[2J since 12:00" }]);
     let rollout = |service: &str, state: &str| {

@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use windlass_core::fleet::{FleetView, Member, Scheduling};
-use windlass_core::host::{GpuStats, HostStats, Liveness, Pressure};
+use windlass_core::host::{GpuLost, GpuStats, HostStats, Liveness, Pressure, XID_ERRORS};
 use windlass_core::observation::EngineState;
+use windlass_core::view;
 use windlass_core::{HostId, Timestamp};
 
-use super::out::{Out, number, seconds, yes};
+use super::out::{Out, count, number, seconds, yes};
 use crate::ledger::State;
 
 /// A host.
@@ -19,6 +20,8 @@ pub(super) struct Host {
     member: Member,
     expires: Timestamp,
     stats: Option<Arc<HostStats>>,
+    /// How many conditions of each code it has.
+    conditions: BTreeMap<&'static str, usize>,
 }
 
 type Of<T> = fn(&T) -> f64;
@@ -27,7 +30,9 @@ type Of<T> = fn(&T) -> f64;
 pub(super) fn look(state: &State, fleet: FleetView, fresh: &BTreeMap<HostId, Arc<HostStats>>) -> Vec<Host> {
     let hosts = fleet.members.into_iter().filter_map(|(name, member)| {
         let expires = state.hosts.get(&name)?.certificate.not_after;
-        Some(Host { stats: fresh.get(&name).cloned(), name: name.to_string(), member, expires })
+        let stats = fresh.get(&name).cloned();
+        let conditions = view::host_codes(&member, stats.as_deref());
+        Some(Host { name: name.to_string(), member, expires, stats, conditions })
     });
     hosts.collect()
 }
@@ -134,7 +139,12 @@ fn about(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         out.gauge(name, help, hosts.iter().map(|host| (host.labels(), value(host))))?;
     }
     let seen = hosts.iter().filter_map(|host| Some((host.labels(), seconds(host.member.last_seen?))));
-    out.gauge("host_seen_timestamp_seconds", "When a host was last heard of, since the epoch", seen)
+    out.gauge("host_seen_timestamp_seconds", "When a host was last heard of, since the epoch", seen)?;
+    let conditions = hosts.iter().flat_map(|host| {
+        let labels = |code| [("host", host.name.as_str()), ("code", code)];
+        host.conditions.iter().map(move |(code, found)| (labels(*code), count(*found)))
+    });
+    out.gauge("host_conditions", "What is wrong with a host itself, by code", conditions)
 }
 
 fn disks(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
@@ -180,16 +190,11 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         )
     });
     out.gauge("gpu_driver_info", "Versions of the driver of a host's GPUs, which is 1", drivers)?;
-    let gauges: [(&str, &str, Of<GpuStats>); 12] = [
-        ("gpu_busy_ratio", "Share of time in which a GPU was busy", |of| of.utilization / 100.0),
+    let gauges: [(&str, &str, Of<GpuStats>); 7] = [
         ("gpu_memory_used_bytes", "Memory in use on a GPU", |of| number(of.memory_used)),
         ("gpu_memory_size_bytes", "Memory of a GPU", |of| number(of.memory_total)),
-        ("gpu_temperature_celsius", "Temperature of a GPU", |of| of.temperature),
-        ("gpu_power_watts", "Power that a GPU takes", |of| of.power),
-        ("gpu_power_limit_watts", "Power that it may take", |of| of.power_limit),
-        ("gpu_clock_hertz", "Clock of its processors", |of| f64::from(of.clock) * 1e6),
         ("gpu_throttled", "Whether a GPU is slowed down, by heat or for want of power", |of| {
-            yes(!of.throttled.is_empty())
+            yes(of.is_slowed())
         }),
         (
             "gpu_pages_pending",
@@ -205,6 +210,23 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         }),
     ];
     for (name, help, value) in gauges {
+        out.gauge(name, help, of_gpus(hosts, move |gpu| Some(value(gpu))))?;
+    }
+    // A card that cannot tell has no sample: 0 is a figure.
+    let readings: [(&str, &str, fn(&GpuStats) -> Option<f64>); 5] = [
+        ("gpu_busy_ratio", "Share of time in which a GPU was busy", |of| {
+            of.readings.utilization.map(|percent| percent / 100.0)
+        }),
+        ("gpu_temperature_celsius", "Temperature of a GPU", |of| of.readings.temperature),
+        ("gpu_power_watts", "Power that a GPU takes", |of| of.readings.power),
+        ("gpu_power_limit_watts", "Power that it may take", |of| {
+            Some(of.power_limit).filter(|watts| *watts > 0.0)
+        }),
+        ("gpu_clock_hertz", "Clock of its processors", |of| {
+            Some(f64::from(of.clock) * 1e6).filter(|hertz| *hertz > 0.0)
+        }),
+    ];
+    for (name, help, value) in readings {
         out.gauge(name, help, of_gpus(hosts, value))?;
     }
     let throttled = hosts.iter().flat_map(|host| {
@@ -230,26 +252,40 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         })
     });
     out.gauge("gpu_process_memory_bytes", "Memory of a GPU that a process holds", processes)?;
-    let counters: [(&str, &str, Of<GpuStats>); 3] = [
+    let counters: [(&str, &str, Of<GpuStats>); 2] = [
         ("gpu_ecc_corrected_errors", "Errors of its memory that were corrected", |of| {
             number(of.ecc_corrected)
         }),
         ("gpu_ecc_uncorrected_errors", "Errors of its memory that were not", |of| number(of.ecc_uncorrected)),
-        ("gpu_xid_errors", "Errors that its driver reported", |of| number(of.xid_count)),
     ];
     for (name, help, value) in counters {
-        out.counter(name, help, of_gpus(hosts, value))?;
+        out.counter(name, help, of_gpus(hosts, move |gpu| Some(value(gpu))))?;
     }
-    Ok(())
+    out.counter("gpu_xid_errors", XID_ERRORS, hosts.iter().flat_map(xids_of))
 }
 
-/// The figure of every GPU that was measured, with its labels.
+/// The errors of the driver of each GPU that was measured, or is lost, by their cause.
+fn xids_of(host: &Host) -> impl Iterator<Item = ([(&'static str, &str); 3], f64)> {
+    let measured = move || host.stats.iter().flat_map(|stats| &stats.gpus);
+    let is_lost = move |lost: &&GpuLost| !lost.uuid.is_empty() && measured().all(|gpu| gpu.uuid != lost.uuid);
+    let lost = host.member.facts.gpus_lost.iter().filter(is_lost);
+    let lost = lost.map(|gpu| (gpu.uuid.as_str(), gpu.xids_by_cause()));
+    let all = measured().map(|gpu| (gpu.uuid.as_str(), gpu.xids_by_cause())).chain(lost);
+    all.flat_map(move |(uuid, causes)| {
+        let labels = move |cause| [("host", host.name.as_str()), ("gpu", uuid), ("cause", cause)];
+        causes.map(move |(cause, found)| (labels(cause), number(found)))
+    })
+}
+
+/// The figure of every GPU that tells it, with its labels.
 fn of_gpus(
     hosts: &[Host],
-    value: fn(&GpuStats) -> f64,
+    value: impl Fn(&GpuStats) -> Option<f64> + Copy,
 ) -> impl Iterator<Item = ([(&'static str, &str); 2], f64)> {
     hosts.iter().flat_map(move |host| {
         let gpus = host.stats.iter().flat_map(|stats| &stats.gpus);
-        gpus.map(move |gpu| ([("host", host.name.as_str()), ("gpu", gpu.uuid.as_str())], value(gpu)))
+        gpus.filter_map(move |gpu| {
+            Some(([("host", host.name.as_str()), ("gpu", gpu.uuid.as_str())], value(gpu)?))
+        })
     })
 }

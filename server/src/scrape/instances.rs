@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use windlass_core::HostId;
 use windlass_core::host::{HostStats, InstanceStats, ProbeStats};
 use windlass_core::observation::InstanceState;
 use windlass_core::view::StatusView;
+use windlass_core::{HostId, Timestamp};
 
-use super::out::{Out, number, yes};
+use super::out::{Out, number, seconds, yes};
 
 /// An instance.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Instance {
     id: String,
     healthy: bool,
     restarts: u32,
+    /// When its main process was last killed for memory.
+    oom_at: Option<Timestamp>,
     stats: Option<InstanceStats>,
 }
 
@@ -53,6 +55,7 @@ pub(super) fn look(view: &StatusView, fresh: &BTreeMap<HostId, Arc<HostStats>>) 
             id: instance.id.clone(),
             healthy: instance.state == InstanceState::Healthy && instance.doubt.is_none(),
             restarts: instance.restarts,
+            oom_at: instance.last_exit.filter(|exit| exit.oom_killed).map(|exit| exit.at),
             stats: of.find(|used| used.instance == instance.id).cloned(),
         }
     });
@@ -67,6 +70,22 @@ pub(super) fn write(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
     out.gauge("instance_healthy", "Whether an instance is healthy, as far as is known", healthy)?;
     let runs = instances.iter().map(|of| (of.labels(), f64::from(of.restarts) + 1.0));
     out.counter("instance_runs", "Runs of an instance, the first one included", runs)?;
+    let oom = instances.iter().filter_map(|of| Some((of.labels(), seconds(of.oom_at?))));
+    let help = "When the main process of an instance was last killed for memory, since the epoch";
+    out.gauge("instance_oom_exit_timestamp_seconds", help, oom)?;
+    let cards: [Figure; 2] = [
+        ("instance_gpu_memory_used_bytes", "Memory of its GPUs that it uses", |of| {
+            number(of.gpu_memory_used)
+        }),
+        ("instance_gpu_memory_limit_bytes", "Memory of its GPUs that it may use", |of| {
+            number(of.gpu_memory_limit)
+        }),
+    ];
+    for (name, help, value) in cards {
+        let with_gpus =
+            instances.iter().filter(|of| of.stats.as_ref().is_some_and(|of| of.gpu_memory_limit > 0));
+        out.gauge(name, help, measured(with_gpus, value))?;
+    }
     let gauges: [Figure; 6] = [
         ("instance_cpu_cores", "Cores that an instance uses", |of| of.cpu_percent / 100.0),
         ("instance_throttled_ratio", "Share of time in which its limit held it back", |of| {
@@ -78,7 +97,7 @@ pub(super) fn write(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
         ("instance_pids_limit", "How many it may have; 0 without a limit", |of| number(of.pids_limit)),
     ];
     for (name, help, value) in gauges {
-        out.gauge(name, help, measured(instances, value))?;
+        out.gauge(name, help, measured(instances.iter(), value))?;
     }
     let counters: [Figure; 7] = [
         ("instance_cpu_seconds", "Processor time of an instance", |of| of.counters.cpu_seconds),
@@ -100,7 +119,7 @@ pub(super) fn write(out: &mut Out<'_>, instances: &[Instance]) -> fmt::Result {
         }),
     ];
     for (name, help, value) in counters {
-        out.counter(name, help, measured(instances, value))?;
+        out.counter(name, help, measured(instances.iter(), value))?;
     }
     probes(out, instances)
 }
@@ -133,9 +152,9 @@ fn answered(
     instances.iter().filter_map(move |of| Some((of.labels(), value(&of.stats.as_ref()?.probe?))))
 }
 
-fn measured(
-    instances: &[Instance],
+fn measured<'a>(
+    instances: impl Iterator<Item = &'a Instance>,
     value: fn(&InstanceStats) -> f64,
-) -> impl Iterator<Item = ([(&'static str, &str); 6], f64)> {
-    instances.iter().filter_map(move |of| Some((of.labels(), value(of.stats.as_ref()?))))
+) -> impl Iterator<Item = ([(&'static str, &'a str); 6], f64)> {
+    instances.filter_map(move |of| Some((of.labels(), value(of.stats.as_ref()?))))
 }

@@ -84,6 +84,9 @@ pub(super) fn write(out: &mut Out<'_>, services: &[Service], now: Timestamp) -> 
         .release
         .map(|release| number(release.0)));
     each!("service_wanted_instances", "Instances that it is to have", |of| Some(f64::from(of.view.wanted)));
+    each!("service_minimum_instances", "Instances that are to be healthy, in a rollout too", |of| Some(
+        f64::from(of.view.minimum)
+    ));
     each!("service_healthy_instances", "Instances that are healthy", |of| Some(f64::from(of.view.healthy)));
     each!("service_available_instances", "Slots that were healthy for min ready", |of| Some(f64::from(
         of.view.available

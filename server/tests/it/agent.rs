@@ -14,13 +14,14 @@ use windlass_certs::csr::{CertifiedIdentity, TlsKey};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::join::JoinToken;
 use windlass_certs::keys::SigningKey;
+use windlass_core::condition::{Condition, ConditionCode};
 use windlass_core::host::{
-    CpuModes, DiskStats, Gpu, GpuDriver, GpuProcess, GpuStats, HostFacts, HostPolicy, HostStats,
-    InstanceStats, Pressure, ProbeStats,
+    CpuModes, DiskStats, Gpu, GpuDriver, GpuLost, GpuProcess, GpuReadings, GpuStats, HostFacts, HostPolicy,
+    HostStats, InstanceStats, Pressure, ProbeStats,
 };
 use windlass_core::observation::{
-    Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, Observation, SlotObservation,
-    SlotStatus,
+    Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, LastExit, Observation,
+    SlotObservation, SlotStatus,
 };
 use windlass_core::plan::{HostPlan, Phase, PlanSlot};
 use windlass_core::release::Release;
@@ -151,6 +152,7 @@ impl Agent {
             cpu_millis: 4000,
             memory: 8 << 30,
             gpus: if self.has_gpu { vec![gpu(&self.host)] } else { Vec::new() },
+            gpus_lost: if self.has_gpu { vec![lost()] } else { Vec::new() },
             gpu_driver: GpuDriver { version: "550.90.07".to_owned(), cuda: "12.4".to_owned() },
             policy: HostPolicy { registries: vec!["127.0.0.1:5000".to_owned()], ..HostPolicy::default() },
             ..HostFacts::default()
@@ -193,7 +195,7 @@ impl Agent {
             engine: EngineState::Available,
             plan_refusal: None,
             unwritable: None,
-            conditions: Vec::new(),
+            conditions: if self.has_gpu { vec![hot(&self.host)] } else { Vec::new() },
             slots: slots.map(|slot| self.observe_slot(slot)).collect(),
             tasks: Vec::new(),
         }
@@ -221,6 +223,10 @@ impl Agent {
         }
         for instance in &mut instances {
             instance.counter = self.counter_of(&instance.release);
+            if self.is_measured {
+                let at = Timestamp::from_millis(1_764_000_000_000);
+                instance.vitals.last_exit = Some(LastExit { code: 137, oom_killed: true, at });
+            }
             if self.publishes {
                 let number = 20_000 + 2 * u64::from(slot.slot.index) + instance.counter.0 % 2;
                 instance.endpoints.insert("http".to_owned(), format!("127.0.0.1:{number}"));
@@ -386,19 +392,27 @@ fn gpu(host: &HostId) -> Gpu {
     Gpu { uuid: format!("GPU-{host}"), name: "NVIDIA \"L4\"".to_owned(), memory: 24 << 30, ..Gpu::default() }
 }
 
+fn lost() -> GpuLost {
+    let (uuid, name, why) = ("GPU-lost".to_owned(), "L4".to_owned(), "it has fallen off the bus".to_owned());
+    GpuLost { uuid, name, why, xid_count: 1, xid: 79, ..GpuLost::default() }
+}
+
+fn hot(host: &HostId) -> Condition {
+    Condition::of_device(ConditionCode::GpuThrottled, &gpu(host).uuid, "it is hot")
+}
+
 fn gpu_stats(host: &HostId) -> GpuStats {
     GpuStats {
         uuid: gpu(host).uuid,
-        utilization: 93.0,
+        readings: GpuReadings { utilization: Some(93.0), temperature: Some(84.0), power: None },
         memory_used: 9 << 30,
         memory_total: 24 << 30,
-        temperature: 84.0,
-        power: 71.5,
         power_limit: 72.0,
         clock: 2040,
         ecc_corrected: 2,
         ecc_uncorrected: 1,
         xid_count: 3,
+        xid_of_programs: 1,
         xid: 79,
         throttled: vec!["thermal".to_owned(), "power_cap".to_owned()],
         processes: vec![
@@ -417,6 +431,8 @@ fn measure(agent: &Agent) -> pb::StatsReport {
         cpu_percent: 40.0,
         memory_used: 75,
         memory_limit: 100,
+        gpu_memory_used: if agent.has_gpu { 6 << 30 } else { 0 },
+        gpu_memory_limit: if agent.has_gpu { 24 << 30 } else { 0 },
         probe: Some(ProbeStats { ok: true, seconds: 0.25, answers: answered(), failures: 1 }),
         ..InstanceStats::default()
     });

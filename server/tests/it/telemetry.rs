@@ -3,7 +3,7 @@
 mod boards;
 mod format;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -103,8 +103,12 @@ async fn prometheus_reads_everything_in_both_formats() {
         ("windlass_host_disk_size_bytes", "gauge"),
         ("windlass_host_network_receive_bytes_total", "counter"),
         ("windlass_service_healthy_instances", "gauge"),
+        ("windlass_service_minimum_instances", "gauge"),
         ("windlass_rollout_duration_seconds", "gauge"),
         ("windlass_instance_cpu_seconds_total", "counter"),
+        ("windlass_instance_gpu_memory_used_bytes", "gauge"),
+        ("windlass_instance_gpu_memory_limit_bytes", "gauge"),
+        ("windlass_instance_oom_exit_timestamp_seconds", "gauge"),
         ("windlass_instance_probe_success", "gauge"),
         ("windlass_instance_probe_duration_seconds", "gauge"),
         ("windlass_instance_probe_answers_total", "counter"),
@@ -130,15 +134,31 @@ async fn prometheus_reads_everything_in_both_formats() {
             .contains(r#"windlass_rollout_state{environment="default",service="web",state="succeeded"} 1"#)
     );
     for line in [
+        r#"windlass_host_conditions{host="web-1",code="gpu_throttled"} 1"#,
         r#"windlass_gpu_throttle_reason{host="web-1",gpu="GPU-web-1",reason="thermal"} 1"#,
         r#"windlass_gpu_throttle_reason{host="web-1",gpu="GPU-web-1",reason="power_cap"} 1"#,
         r#"windlass_gpu_process_memory_bytes{host="web-1",gpu="GPU-web-1",pid="4711"} 9663676416"#,
         r#"windlass_gpu_driver_info{host="web-1",driver_version="550.90.07",cuda_version="12.4"} 1"#,
-        r#"windlass_gpu_xid_errors_total{host="web-1",gpu="GPU-web-1"} 3"#,
+        r#"windlass_gpu_xid_errors_total{host="web-1",gpu="GPU-web-1",cause="device"} 2"#,
+        r#"windlass_gpu_xid_errors_total{host="web-1",gpu="GPU-web-1",cause="program"} 1"#,
+        r#"windlass_gpu_xid_errors_total{host="web-1",gpu="GPU-lost",cause="device"} 1"#,
     ] {
         assert!(classic.contains(line), "{line} is not in {classic}");
     }
+    // As many series as the guide says.
+    let series = |parts: &[&str], without: &str| {
+        let lines = classic.lines().filter(|line| parts.iter().all(|part| line.contains(part)));
+        lines.filter(|line| !line.starts_with('#') && (without.is_empty() || !line.contains(without))).count()
+    };
+    let of_host = series(&["windlass_host_"], "mount=") - series(&["windlass_host_conditions{"], "");
+    assert!((30..=40).contains(&of_host), "{of_host} of a host in {classic}");
+    assert_eq!(series(&["windlass_host_", "mount="], ""), 4);
+    let of_gpu = series(&["gpu=\"GPU-web-1\""], "pid=") - series(&["windlass_gpu_throttle_reason{"], "");
+    assert!((14..=17).contains(&of_gpu), "{of_gpu} of a GPU in {classic}");
+    let of_instance = series(&["windlass_instance_", "slot=\"0\""], "");
+    assert!((18..=22).contains(&of_instance), "{of_instance} of an instance in {classic}");
     assert!(!classic.contains("pid=\"4712\""), "a process of which the driver tells nothing has no figure");
+    assert!(!classic.contains("windlass_gpu_power_watts{"), "it cannot tell its power: {classic}");
     assert!(!classic.contains("# EOF"));
     let open = metrics(&fleet, "application/openmetrics-text; version=1.0.0").await;
     assert!(open.ends_with("# EOF\n") && open.contains("# TYPE windlass_tls_handshakes counter"));
@@ -210,8 +230,13 @@ async fn rules_and_boards_name_only_metrics_that_exist() {
     let words = rules.split(|c| !is_part(c)).filter(|word| word.starts_with("windlass_"));
     let named: BTreeSet<&str> = words.collect();
     assert!(named.len() > 20, "{named:?}");
+    // Requests are counted by ingresses, in metrics of their own.
+    let held = "agent/src/ingress/snapshots/windlass_agent__ingress__metrics__tests__metrics.snap";
+    let held = read(held);
+    let ingress = Families::parse(held.splitn(3, "---\n").nth(2).unwrap());
+    let exists = |name: &str| families.has(name) || ingress.has(name.strip_suffix("_bucket").unwrap_or(name));
     for name in named {
-        assert!(families.has(name), "a rule names {name}, which is no metric");
+        assert!(exists(name), "a rule names {name}, which is no metric");
     }
     let headings: BTreeSet<String> =
         guide.lines().filter_map(|line| line.strip_prefix("#### ")).map(str::to_lowercase).collect();
@@ -221,17 +246,26 @@ async fn rules_and_boards_name_only_metrics_that_exist() {
         assert!(rules.contains(&format!("runbook: docs/guide.md#{anchor}\n")), "{alert} has no runbook");
         assert!(headings.contains(&anchor), "the guide has no heading `#### {alert}`");
     }
-    // Requests are counted by ingresses, in metrics of their own.
-    let held = "agent/src/ingress/snapshots/windlass_agent__ingress__metrics__tests__metrics.snap";
-    let held = read(held);
-    let ingress = Families::parse(held.splitn(3, "---\n").nth(2).unwrap());
-    let exists = |name: &str| families.has(name) || ingress.has(name.strip_suffix("_bucket").unwrap_or(name));
+    let mut records: BTreeMap<&str, bool> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- record: "))
+        .map(|name| (name, false))
+        .collect();
     for file in std::fs::read_dir(root.join("deploy/grafana/dashboards")).unwrap() {
         let board = std::fs::read_to_string(file.unwrap().path()).unwrap();
         for name in board.split(|c| !is_part(c)).filter(|word| word.starts_with("windlass_")) {
             assert!(exists(name), "a board names {name}, which is no metric");
         }
+        let figures = board.split(|c| !is_part(c) && c != ':').filter(|word| word.starts_with("windlass:"));
+        for name in figures {
+            let is_used = records.get_mut(name);
+            *is_used.unwrap_or_else(|| panic!("a board names {name}, which no rule records")) = true;
+        }
     }
+    assert!(
+        !records.is_empty() && records.values().all(|is_used| *is_used),
+        "no board shows it: {records:?}"
+    );
     let folder = root.join("deploy/prometheus");
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     promtool(&["check", "config", &path("prometheus.yml")], "");

@@ -149,6 +149,7 @@ async fn no_screen_and_no_filter_tells_of_another_environment() {
     assert_eq!(services["steers"][0], "default", "{services}");
     let gpus = first(&fleet, "viewer/*", of(Board::Gpus)).await;
     assert_eq!(gpus["rows"][0]["gpu"]["stats"]["throttled"][0], "thermal", "{gpus}");
+    assert_eq!(gpus["rows"][0]["gpu"]["conditions"][0]["code"], "gpu_throttled", "{gpus}");
     let mut control = fleet.control("viewer/*").await;
     let instances = pb::WatchFleetRequest { sort: 7, ..of(Board::Instances) };
     let mut stream = control.watch_fleet(instances).await.unwrap().into_inner();

@@ -29,7 +29,13 @@ fn lose(fleet: &mut FleetView, uuid: &str) {
     let facts = facts(fleet);
     facts.gpus.retain(|gpu| gpu.uuid != uuid);
     let (since, why) = (at(99), "it is lost".to_owned());
-    facts.gpus_lost.push(GpuLost { uuid: uuid.to_owned(), name: "T4".to_owned(), since, why });
+    facts.gpus_lost.push(GpuLost {
+        uuid: uuid.to_owned(),
+        name: "T4".to_owned(),
+        since,
+        why,
+        ..GpuLost::default()
+    });
 }
 
 /// Another service has something of a device.

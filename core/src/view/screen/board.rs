@@ -70,7 +70,7 @@ impl Board {
             Self::Instances => {
                 &["SERVICE", "SLOT", "HOST", "RELEASE", "STATE", "CPU", "MEM", "PROBE", "RESTARTS", "WHY"]
             }
-            Self::Gpus => &["HOST", "GPU", "MODEL", "BUSY", "MEM", "OF", "TEMP", "POWER"],
+            Self::Gpus => &["HOST", "GPU", "MODEL", "BUSY", "MEM", "OF", "TEMP", "POWER", "STATE"],
             Self::Events => &["AT", "KIND", "SUBJECT", "MESSAGE"],
             Self::Routes => {
                 &["SERVICE", "RELEASE", "REQ/S", "ERRORS", "P95", "IN FLIGHT", "SHARE", "SERVING", "NAMES"]

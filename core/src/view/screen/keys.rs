@@ -143,11 +143,12 @@ fn gpu(row: &GpuRow) -> Vec<Key<'_>> {
         words(row.host.as_str()),
         words(&row.gpu.uuid),
         words(&row.gpu.name),
-        number(used.map(|used| used.utilization)),
+        number(used.and_then(|used| used.readings.utilization)),
         count(used.map(|used| used.memory_used)),
         count(Some(row.gpu.memory)),
-        number(used.map(|used| used.temperature)),
-        number(used.map(|used| used.power)),
+        number(used.and_then(|used| used.readings.temperature)),
+        number(used.and_then(|used| used.readings.power)),
+        words(row.state()),
     ]
 }
 

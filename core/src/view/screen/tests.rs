@@ -1,18 +1,50 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::host::GpuReadings;
 
 fn gpu(number: u32) -> RowView {
     let uuid = format!("GPU-{number:05}");
-    let stats = GpuStats { uuid: uuid.clone(), utilization: f64::from(number % 100), ..GpuStats::default() };
+    let readings = GpuReadings { utilization: Some(f64::from(number % 100)), ..GpuReadings::default() };
+    let stats = GpuStats { uuid: uuid.clone(), readings, ..GpuStats::default() };
     let gpu = Gpu { uuid, name: "L4".to_owned(), memory: 24 << 30, ..Gpu::default() };
     let host = format!("gpu-{}", number / 8).parse().unwrap();
     RowView::Gpu(Box::new(GpuRow {
         host,
         gpu,
+        lost: None,
         stats: (!number.is_multiple_of(7)).then_some(stats),
+        conditions: Vec::new(),
         holders: Vec::new(),
     }))
+}
+
+#[test]
+fn a_gpu_has_a_word_for_its_state() {
+    let RowView::Gpu(row) = gpu(1) else { panic!("no GPU") };
+    let with = |change: fn(&mut GpuRow)| {
+        let mut row = (*row).clone();
+        change(&mut row);
+        row.state()
+    };
+    let found = |code: &str| -> Vec<ConditionView> {
+        let found =
+            serde_json::json!({ "code": code, "message": "XID 79", "host": "gpu-0", "device": "GPU-00001" });
+        vec![serde_json::from_value(found).unwrap()]
+    };
+    let throttled = |row: &mut GpuRow, why: &str| {
+        row.stats.iter_mut().for_each(|stats| stats.throttled = vec![why.to_owned()]);
+    };
+    assert_eq!(with(|_| {}), "well");
+    assert_eq!(with(|row| row.stats = None), "silent");
+    assert_eq!(with(|row| row.lost = Some(GpuLost::default())), "lost");
+    assert_eq!(GpuRow { conditions: found("gpu_errors"), ..(*row).clone() }.state(), "errors");
+    assert_eq!(GpuRow { conditions: found("gpu_throttled"), ..(*row).clone() }.state(), "slow");
+    let mut slowed = (*row).clone();
+    throttled(&mut slowed, "power_cap");
+    assert_eq!(slowed.state(), "well", "it keeps to its own limit");
+    throttled(&mut slowed, "thermal");
+    assert_eq!(slowed.state(), "slow");
 }
 
 fn event(subject: &str, message: &str) -> RowView {
@@ -40,7 +72,7 @@ fn of_many_rows_the_wanted_part_is_chosen_in_order() {
     assert_eq!(chosen.len(), 5);
     assert!(chosen.iter().all(|number| expected.contains(number)), "{chosen:?}");
     let busy = |number: &usize| match &rows[*number] {
-        RowView::Gpu(row) => row.stats.as_ref().map(|stats| stats.utilization),
+        RowView::Gpu(row) => row.stats.as_ref().and_then(|stats| stats.readings.utilization),
         RowView::Host(_)
         | RowView::Service(_)
         | RowView::Rollout(_)

@@ -43,8 +43,10 @@ impl Prometheus {
     async fn start(target: SocketAddr, edge: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/prometheus/windlass.rules.yml");
         let text = format!(
-            "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n  - job_name: windlass\n    static_configs: [{{ targets: [\"{target}\"] }}]\n  - job_name: windlass-ingress\n    static_configs: [{{ targets: [\"{edge}\"] }}]\n  - job_name: services\n    http_sd_configs: [{{ url: \"http://{target}/v1/sd\", refresh_interval: 1s }}]\n"
+            "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\nrule_files: [\"{}\"]\nscrape_configs:\n  - job_name: windlass\n    static_configs: [{{ targets: [\"{target}\"] }}]\n  - job_name: windlass-ingress\n    static_configs: [{{ targets: [\"{edge}\"] }}]\n  - job_name: services\n    http_sd_configs: [{{ url: \"http://{target}/v1/sd\", refresh_interval: 1s }}]\n",
+            rules.display()
         );
         std::fs::write(&config, text).unwrap();
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -109,7 +111,13 @@ async fn each_query_of_the_boards_is_answered() {
     let prometheus = Prometheus::start(fleet.http_addr, edge(&mut tasks).await).await;
     let began = Instant::now();
     // A rate needs two samples.
-    for name in ["windlass_instance_memory_bytes", "windlass_ingress_requests_total"] {
+    let names = [
+        "windlass_instance_memory_bytes",
+        "windlass_ingress_requests_total",
+        "windlass:host_cpu:ratio_rate1m",
+        "windlass:service_5xx:ratio_rate1m",
+    ];
+    for name in names {
         let twice = format!("count_over_time({name}[1m]) >= 3");
         while prometheus.query(&twice).await["data"]["result"].as_array().is_none_or(Vec::is_empty) {
             assert!(began.elapsed() < LIMIT * 3, "no samples: {}", prometheus.query("up").await);

@@ -23,9 +23,16 @@ const NEWEST: (usize, usize) = (200, 1000);
 pub(super) async fn look(coordinator: &Coordinator, board: Board) -> Looked {
     let now = coordinator.ledger.now();
     let rows = match board {
-        Board::Hosts => hosts(coordinator, now, |_| true, |view, rows| rows.push(RowView::Host(view))).await,
+        Board::Hosts => {
+            let put = |mut view: Box<HostView>, rows: &mut Vec<RowView>| {
+                view.conditions = Vec::new();
+                rows.push(RowView::Host(view));
+            };
+            hosts(coordinator, now, |_| true, put).await
+        }
         Board::Gpus => {
-            let has_some = |record: &HostRecord| !record.facts.gpus.is_empty();
+            let has_some =
+                |record: &HostRecord| !record.facts.gpus.is_empty() || !record.facts.gpus_lost.is_empty();
             hosts(coordinator, now, has_some, |view, rows| rows.extend(RowView::gpus(&view, now))).await
         }
         Board::Services | Board::Instances => services(coordinator, now, board).await,
@@ -65,7 +72,6 @@ async fn hosts(
                 let mut view = Box::new(hosts::view(coordinator, state, &fleet, record));
                 // As in `host ls`: those are many, and of one host.
                 view.stats.iter_mut().for_each(|stats| stats.instances = Vec::new());
-                view.conditions = Vec::new();
                 if !view.gpus.is_empty() {
                     let slots = state.slots_on(&view.name).map(|(_, slot)| slot);
                     view.gpu_holders = view::gpu_holders(slots, &state.releases);
