@@ -108,6 +108,25 @@ pub struct StatusView {
     pub instances: Vec<InstanceView>,
 }
 
+impl StatusView {
+    /// Returns the first reason why it is not as it is to be, and how many others there are: the conditions, else the
+    /// problems of its hosts, else what it waits for. A host that a person cordoned hinders nothing that runs.
+    pub fn why(&self) -> Option<String> {
+        let hinders = |problem: &&Problem| !matches!(problem.trouble, Trouble::Cordoned);
+        let of_hosts = self.problems.iter().flat_map(|of| {
+            of.problems.iter().filter(hinders).map(|problem| format!("host {}: {}", of.host, problem.text))
+        });
+        let conditions: Vec<String> = self.conditions.iter().map(|condition| condition.line()).collect();
+        let mut all = [conditions, of_hosts.collect(), self.waiting.clone()].into_iter();
+        let lines = all.find(|lines| !lines.is_empty())?;
+        Some(match lines.as_slice() {
+            [only] => only.clone(),
+            [first, others @ ..] => format!("{first} (and {} more)", others.len()),
+            [] => return None,
+        })
+    }
+}
+
 /// The watch over a release whose rollout has succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct WatchView {

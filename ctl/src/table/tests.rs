@@ -344,10 +344,37 @@ fn routes_with_their_endpoints_and_ingresses() {
             { "host": "edge-3", "wanted": 17, "desired": 17, "acknowledged": null, "in_flight": 0 },
         ],
     }))];
-    insta::assert_snapshot!("routes", routes(&views, Colour::Off));
+    insta::assert_snapshot!("routes", routes(&views, now(), Colour::Off));
     let unseen: Vec<RoutesView> = vec![RoutesView { ingresses: Vec::new(), ..views[0].clone() }];
-    assert!(routes(&unseen, Colour::Off).contains("start one with `windlass-agent ingress`"));
-    assert!(routes(&[], Colour::Off).contains("no service has a port"));
+    assert!(routes(&unseen, now(), Colour::Off).contains("start one with `windlass-agent ingress`"));
+    assert!(routes(&[], now(), Colour::Off).contains("no service has a port"));
+}
+
+#[test]
+fn routes_mark_endpoints_of_hosts_that_are_silent() {
+    let endpoint = |host: &str, liveness: &str| {
+        json!({
+            "host": host, "address": "10.0.0.11:20000", "port": "http", "release": "r1", "state": "serving",
+            "in_flight": 0, "host_state": liveness, "as_of": "2026-11-22T12:09:20.000Z",
+        })
+    };
+    let mut unseen = endpoint("web-3", "lost");
+    unseen["as_of"] = Value::Null;
+    let views: Vec<RoutesView> = vec![view(json!({
+        "environment": "production", "seq": 17, "issued_at": "2026-11-22T12:09:00.000Z", "ingresses": [],
+        "services": [{
+            "service": "web", "names": [], "releases": [],
+            "endpoints": [endpoint("web-1", "lost"), endpoint("web-2", "suspect"), unseen],
+        }],
+    }))];
+    let said = routes(&views, now(), Colour::Off);
+    for words in [
+        "host lost, last seen 40s ago",
+        "serving? host suspect, last seen 40s ago",
+        "host lost, not seen since the coordinator started",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
 }
 
 #[test]

@@ -141,6 +141,19 @@ fn frames_at_80_by_24_and_at_200_by_50() {
 }
 
 #[test]
+fn services_tell_what_is_unknown_and_why_as_status_does() {
+    let mut status = status_view();
+    status["unknown"] = json!(2);
+    let lost =
+        json!({ "problem": "not_heard_of", "state": "lost", "last_seen": null, "text": "lost: no contact" });
+    status["problems"] = json!([{ "host": "web-1", "problems": [lost] }]);
+    let snapshot = Snapshot { services: vec![view(status)], ..snapshot() };
+    let state = State { view: View::Services, ..State::default() };
+    let frame = frame(&state, &asked(&snapshot, &state, None), (200, 24), AT);
+    assert!(frame.contains("2/3 (2 unknown)") && frame.contains("host web-1: lost: no contact"), "{frame}");
+}
+
+#[test]
 fn each_row_has_a_cell_and_a_key_for_each_column() {
     for view in View::ALL {
         let state = State { view, ..State::default() };
