@@ -150,7 +150,8 @@ pub(crate) enum ReleaseError {
     NothingBefore {
         /// The service.
         service: ServiceId,
-        /// Good releases other than the current one, the newest first: a person may name one of them.
+        /// Good releases other than the current one, all rolled back from, the one that served last first: a person may
+        /// name one of them.
         others: Vec<Counter>,
     },
     /// A rollback goes to what was good once.
@@ -183,11 +184,12 @@ impl ReleaseError {
             Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::UnknownService(_) => Some("`windlass status` shows the services".to_owned()),
             Self::NothingBefore { service, others } => Some(match others.first() {
-                Some(newest) => {
+                Some(last) => {
                     let names: Vec<String> = others.iter().map(ToString::to_string).collect();
                     let names = names.join(", ");
                     format!(
-                        "good ones are {names}: go to one with `windlass rollback {service} --to {newest}`"
+                        "a person rolled back from each of {names}; {last} served last: go to it with \
+                         `windlass rollback {service} --to {last}`"
                     )
                 }
                 None => format!(

@@ -115,6 +115,27 @@ async fn a_rollback_said_while_it_is_aborted_is_meant_once_more() {
 }
 
 #[tokio::test]
+async fn a_refused_rollback_names_the_release_that_served_last() {
+    let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    for (counter, content) in [(1, "one"), (2, "two"), (3, "three"), (4, "four")] {
+        assert_eq!(deploy(&fleet, &release(counter, 2, content)).await, "succeeded");
+    }
+    let mut control = fleet.control("deployer/default").await;
+    for (to, arrives) in [("", "r3"), ("", "r2"), ("", "r1"), ("r3", "r3"), ("r4", "r4")] {
+        let request = pb::RollbackRequest { service: "default/web".to_owned(), to: to.to_owned() };
+        let back = control.rollback(request).await.unwrap().into_inner();
+        assert_eq!(back.release, arrives);
+        assert_eq!(follow(&fleet, &back.rollout).await, "succeeded");
+    }
+    let again = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let refused = control.rollback(again).await.unwrap_err();
+    assert!(refused.message().contains("nobody rolled back from"), "{refused}");
+    let hint = refused.metadata().get("windlass-hint").unwrap().to_str().unwrap().to_owned();
+    assert!(hint.contains("each of r3, r1, r2; r3 served last: go to it"), "{hint}");
+    assert!(hint.ends_with("`windlass rollback default/web --to r3`"), "{hint}");
+}
+
+#[tokio::test]
 async fn a_release_that_fails_on_a_host_is_rolled_back_everywhere() {
     let bad = release(2, 2, "bad");
     let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[&bad]).await;
