@@ -3,6 +3,7 @@
 //! Field names are stable. The coordinator makes these, the CLI prints them; nothing else reads them.
 
 mod condition;
+mod course;
 mod explain;
 mod gates;
 mod history;

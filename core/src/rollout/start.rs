@@ -51,6 +51,7 @@ pub fn start(
         return Err(StartError::Active(rollout.id.clone()));
     }
     let mut service = service.clone();
+    let left = service.current.map(|current| current.counter);
     let is_cleared = service.cleared.remove(&target.release.content);
     let target = Target { retry_quarantined: target.retry_quarantined || is_cleared, ..target };
     let superseded = active.map(|rollout| {
@@ -83,6 +84,7 @@ pub fn start(
         kind: target.kind,
         actor: target.actor,
         from: service.last_good(),
+        left,
         to: target.release,
         state: State::Pending,
         created_at: now,
@@ -117,6 +119,7 @@ fn started(service: &Service, target: &Target, active: Option<&Rollout>) -> What
         by: target.actor.clone(),
         kind: target.kind,
         from: service.last_good().map(|good| good.counter),
+        left: service.current.map(|current| current.counter),
         to: target.release.counter,
         supersedes: active.map(|rollout| rollout.id.clone()),
         retry_quarantined: target.retry_quarantined,

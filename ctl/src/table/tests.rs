@@ -268,6 +268,21 @@ fn a_failed_rollout_shows_its_evidence() {
 }
 
 #[test]
+fn a_rollback_shows_the_release_that_it_left() {
+    let mut back = rollout_view("succeeded");
+    (back.kind, back.from, back.left) =
+        (windlass_core::rollout::Kind::Rollback, Some(back.release), Some("r4".parse().unwrap()));
+    let said = rollouts(std::slice::from_ref(&back), now(), Colour::Off);
+    assert!(said.contains("r4 → r3"), "{said}");
+    assert!(rollout(&back, now(), Colour::Off).contains("r4 → r3"));
+    back.left = None;
+    assert!(rollout(&back, now(), Colour::Off).contains("r3 → r3"), "of a coordinator of the version before");
+    let mut deploy = rollout_view("succeeded");
+    deploy.left = Some("r9".parse().unwrap());
+    assert!(rollout(&deploy, now(), Colour::Off).contains("r2 → r3"), "a deploy shows its fallback");
+}
+
+#[test]
 fn a_plan_says_what_happens_where_and_why() {
     let plan_view: PreviewView = view(json!({
         "service": "web", "environment": "default", "release": "r2", "current": "r1", "unchanged": false,
