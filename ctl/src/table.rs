@@ -46,7 +46,7 @@ pub(crate) use plain::printable;
 pub(crate) use plans::plan;
 pub(crate) use quarantine::quarantine;
 pub(crate) use recovery::recovery;
-pub(crate) use releases::{changes, release, releases};
+pub(crate) use releases::{changes, going_back, release, releases};
 pub(crate) use rollouts::{rollout, rollouts};
 pub(crate) use routes::{endpoint_state, routes};
 pub(crate) use services::{healthy, service, services};

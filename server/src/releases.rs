@@ -178,9 +178,10 @@ impl ReleaseError {
                 Some("the trust document names the keys that may sign it: `windlass trust show`".to_owned())
             }
             Self::Counter { .. } => Some("run the command again: somebody else has just deployed".to_owned()),
-            Self::Start(StartError::Active(_)) => {
-                Some("wait for it, or replace it with --supersede".to_owned())
-            }
+            Self::Start(StartError::Active { id, .. }) => Some(format!(
+                "wait for it (`windlass rollout watch {id}`), abort it (`windlass rollout abort {id}`), or end it with \
+                 --supersede: its fallback stays"
+            )),
             Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::UnknownService(_) => Some("`windlass status` shows the services".to_owned()),
             Self::NothingBefore { service, others } => Some(match others.first() {

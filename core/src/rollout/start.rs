@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::RolloutId;
+use crate::id::{Counter, RolloutId};
 use crate::service::{Mode, ReleaseRef, Service};
 use crate::time::Timestamp;
 
@@ -27,8 +27,17 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// Another one moves the service.
-    #[error("rollout {0} of this service is active")]
-    Active(RolloutId),
+    #[error("rollout {id} of this service is active: to {release}, asked for by {actor} at {since}")]
+    Active {
+        /// Which.
+        id: RolloutId,
+        /// The release that it goes to.
+        release: Counter,
+        /// Who asked for it.
+        actor: String,
+        /// When.
+        since: Timestamp,
+    },
 }
 
 /// Makes the rollout of `target`. Answers with the service and the rollout to store, and with the one
@@ -48,7 +57,12 @@ pub fn start(
         && target.kind != Kind::Rollback
         && !target.supersede
     {
-        return Err(StartError::Active(rollout.id.clone()));
+        return Err(StartError::Active {
+            id: rollout.id.clone(),
+            release: rollout.to.counter,
+            actor: rollout.actor.clone(),
+            since: rollout.created_at,
+        });
     }
     let mut service = service.clone();
     let left = service.current.map(|current| current.counter);

@@ -1,10 +1,10 @@
 //! `release ls`, `release show`, `release diff`.
 
 use comfy_table::Cell;
-use windlass_core::Timestamp;
 use windlass_core::diff::Change;
 use windlass_core::release::{Release, Scale};
 use windlass_core::view::ReleaseView;
+use windlass_core::{Counter, Timestamp};
 
 use super::{ago, fields, grid};
 use crate::printer::Colour;
@@ -33,6 +33,14 @@ pub(crate) fn releases(releases: &[ReleaseView], now: Timestamp, colour: Colour)
     };
     let rows = releases.iter().map(row).collect();
     grid(&["RELEASE", "STATUS", "IMAGE", "RELEASE DIGEST", "AUTHOR", "MADE", "SIGNATURES"], rows, colour)
+}
+
+/// The course of a rollback: `r4 → r3 (made 2d ago)`. None if the service is at that release already, or at none.
+pub(crate) fn going_back(releases: &[ReleaseView], to: Counter, now: Timestamp) -> Option<String> {
+    let current = releases.iter().find(|release| release.current && release.release != to)?;
+    let target = releases.iter().find(|release| release.release == to);
+    let made = target.map(|target| format!(" (made {})", ago(target.created_at, now))).unwrap_or_default();
+    Some(format!("{} \u{2192} {to}{made}", current.release))
 }
 
 /// One release. `signers` are ids of keys, verified or not as the caller says in `verdict`.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tonic::Code;
+use windlass_core::Digest;
 
 use crate::coordinator::{Coordinator, ROLLOUT, Script, Watch, registry, view};
 use crate::{Desk, stderr, stdout};
@@ -67,6 +68,28 @@ fn nothing_to_change_is_done() {
     let script = Script { last_counter: 4, unchanged: true, ..Script::default() };
     let (code, stdout, _, _) = run(script, &["rollback", "default/web"]);
     assert_eq!((code, stdout.trim()), (0, "default/web: nothing to change, it is at r4"));
+}
+
+#[test]
+fn a_rollback_says_first_from_where_to_where() {
+    let release = |number: u64, current: bool| {
+        json!({
+            "release": format!("r{number}"), "environment": "default", "service": "web",
+            "digest": Digest::of(b"release"), "image": "web:1", "image_digest": Digest::of(b"image"),
+            "author": "alice", "created_at": "2026-01-01T00:00:00.000Z", "good": true, "current": current,
+            "signed_by": [],
+        })
+    };
+    let script = || Script {
+        last_counter: 2,
+        releases: json!([release(4, true), release(2, false)]),
+        ..watching([Watch::Views(vec![view("succeeded", true)])])
+    };
+    let (code, _, stderr, _) = run(script(), &["rollback", "default/web"]);
+    let first = stderr.lines().next().unwrap_or_default();
+    assert!(code == 0 && first.starts_with("default/web: r4 → r2 (made "), "{code} {stderr}");
+    let (code, _, stderr, _) = run(script(), &["rollback", "default/web", "-o", "json"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
 }
 
 #[test]

@@ -136,6 +136,21 @@ async fn a_refused_rollback_names_the_release_that_served_last() {
 }
 
 #[tokio::test]
+async fn a_deploy_during_a_rollout_is_told_which_and_what_to_do() {
+    let (fleet, players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    drop(players);
+    let mut control = fleet.control("deployer/default").await;
+    let first = control.submit_release(request(&fleet, &release(1, 2, "one"))).await.unwrap().into_inner();
+    let refused = control.submit_release(request(&fleet, &release(2, 2, "two"))).await.unwrap_err();
+    assert!(refused.message().contains("is active: to r1, asked for by "), "{refused}");
+    let hint = refused.metadata().get("windlass-hint").unwrap().to_str().unwrap().to_owned();
+    for way in ["rollout watch", "rollout abort", "--supersede"] {
+        assert!(hint.contains(way), "{way}: {hint}");
+    }
+    assert!(hint.contains(&first.rollout), "{hint}");
+}
+
+#[tokio::test]
 async fn a_release_that_fails_on_a_host_is_rolled_back_everywhere() {
     let bad = release(2, 2, "bad");
     let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[&bad]).await;

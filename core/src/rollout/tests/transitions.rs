@@ -109,7 +109,8 @@ fn starting() {
             let result = start(&service, Some(&active), target(3, kind, supersede), id, at(9));
             match result {
                 Err(error) => {
-                    assert_eq!(error, StartError::Active(active.id), "{case}");
+                    let StartError::Active { id, release, actor, .. } = error;
+                    assert_eq!((id, release, actor), (active.id, active.to.counter, active.actor), "{case}");
                     assert!(!state.is_final() && !over_active, "{case} in {state:?}");
                 }
                 Ok((next, rollout, superseded)) => {
