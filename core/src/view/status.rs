@@ -20,6 +20,7 @@ use super::trouble::{self, Problem, Trouble};
 
 mod instance;
 mod shares;
+mod why;
 
 pub use instance::InstanceView;
 pub use shares::SharesView;
@@ -83,6 +84,9 @@ pub struct StatusView {
     /// Why its rollout is where it is, in words.
     #[serde(default)]
     pub reason: Option<String>,
+    /// How its last rollout ended, where nothing runs and nothing moves it: `r1 failed: no host takes it`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
     /// The watch over its release, after the rollout of that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<WatchView>,
@@ -106,25 +110,6 @@ pub struct StatusView {
     pub serving: BTreeMap<Counter, u32>,
     /// Every instance, by slot; the one that serves comes first.
     pub instances: Vec<InstanceView>,
-}
-
-impl StatusView {
-    /// Returns the first reason why it is not as it is to be, and how many others there are: the conditions, else the
-    /// problems of its hosts, else what it waits for. A host that a person cordoned hinders nothing that runs.
-    pub fn why(&self) -> Option<String> {
-        let hinders = |problem: &&Problem| !matches!(problem.trouble, Trouble::Cordoned);
-        let of_hosts = self.problems.iter().flat_map(|of| {
-            of.problems.iter().filter(hinders).map(|problem| format!("host {}: {}", of.host, problem.text))
-        });
-        let conditions: Vec<String> = self.conditions.iter().map(|condition| condition.line()).collect();
-        let mut all = [conditions, of_hosts.collect(), self.waiting.clone()].into_iter();
-        let lines = all.find(|lines| !lines.is_empty())?;
-        Some(match lines.as_slice() {
-            [only] => only.clone(),
-            [first, others @ ..] => format!("{first} (and {} more)", others.len()),
-            [] => return None,
-        })
-    }
 }
 
 /// The watch over a release whose rollout has succeeded.
@@ -288,6 +273,7 @@ pub fn status(
         unknown: unknown(&instances),
         in_doubt: unknown(&instances),
         reason: rollout.and_then(|rollout| rollout.reason.as_ref()).map(ToString::to_string),
+        ended: None,
         traffic: SharesView::of(service, slots, releases, fleet),
         watch: service.watch.as_ref().map(|watch| WatchView {
             release: watch.release.counter,

@@ -3,6 +3,7 @@
 use comfy_table::Cell;
 use windlass_core::diff::Change;
 use windlass_core::release::{Release, Scale};
+use windlass_core::rollout::State;
 use windlass_core::view::ReleaseView;
 use windlass_core::{Counter, Timestamp};
 
@@ -15,15 +16,17 @@ pub(crate) fn releases(releases: &[ReleaseView], now: Timestamp, colour: Colour)
         return "no releases\n".to_owned();
     }
     let row = |release: &ReleaseView| {
-        let mark = match (release.current, release.good) {
-            (true, true) => "current, good",
-            (true, false) => "current",
-            (false, true) => "good",
-            (false, false) => "-",
+        // A release that was good once is good, however a later rollout to it ended.
+        let ended = match release.outcome {
+            _ if release.good => Some("good".to_owned()),
+            Some(State::Succeeded) | None => None,
+            Some(outcome) => Some(outcome.as_str().replace('_', " ")),
         };
+        let marks: Vec<String> =
+            release.current.then(|| "current".to_owned()).into_iter().chain(ended).collect();
         vec![
             Cell::new(release.release),
-            Cell::new(mark),
+            Cell::new(if marks.is_empty() { "-".to_owned() } else { marks.join(", ") }),
             Cell::new(&release.image),
             Cell::new(release.digest.short()),
             Cell::new(&release.author),

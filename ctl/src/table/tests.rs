@@ -202,6 +202,9 @@ fn a_service_that_nothing_runs_says_so() {
         services(&[], Some((&"staging".parse().unwrap(), 0)), Colour::Off)
             .starts_with("no services yet, or none that you may see")
     );
+    let ended = StatusView { ended: Some("r2 failed: no host takes it".to_owned()), ..gone.clone() };
+    let said = services(std::slice::from_ref(&ended), None, Colour::Off);
+    assert!(said.contains("r2 failed: no host takes it"), "{said}");
     let last: windlass_core::view::RolloutView = rollout_view("failed");
     let said = service(&gone, Some(&last), now(), Colour::Off);
     assert!(said.contains("see `windlass rollout show ") && said.contains(" failed"), "{said}");
@@ -326,6 +329,13 @@ fn releases_in_a_table() {
             "created_at": "2026-11-20T12:00:00.000Z", "good": true, "current": current, "signed_by": ["a", "b"],
         }))
     };
+    let failed: ReleaseView = view(json!({
+        "release": "r3", "environment": "default", "service": "web", "digest": digest("r3"), "image": "web:3",
+        "image_digest": digest("image"), "author": "alice", "created_at": "2026-11-20T12:00:00.000Z", "good": false,
+        "current": true, "outcome": "rolled_back", "signed_by": ["a"],
+    }));
+    let said = releases(&[failed, release_view(1, false)], now(), Colour::Off);
+    assert!(said.contains("current, rolled back") && said.contains("good"), "{said}");
     insta::assert_snapshot!(
         "releases",
         releases(&[release_view(2, true), release_view(1, false)], now(), Colour::Off)

@@ -79,6 +79,21 @@ async fn a_release_is_rolled_out_replaced_and_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_deploy_without_a_host_says_how_to_add_one() {
+    let (fleet, _players) = fleet_of(&[], &[]).await;
+    assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "failed");
+    let shown = status(&fleet).await;
+    let ended = shown["ended"].as_str().unwrap();
+    assert!(ended.starts_with("r1 failed: no host takes it: the fleet has no hosts"), "{shown}");
+    assert!(ended.contains("windlass host token HOST"), "{shown}");
+    let mut control = fleet.control("deployer/default").await;
+    let request = pb::ListReleasesRequest { service: "default/web".to_owned() };
+    let listed = control.list_releases(request).await.unwrap().into_inner();
+    let releases: serde_json::Value = serde_json::from_slice(&listed.view).unwrap();
+    assert_eq!((&releases[0]["good"], &releases[0]["outcome"]), (&false.into(), &"failed".into()));
+}
+
+#[tokio::test]
 async fn a_rollback_said_twice_goes_back_once() {
     let (fleet, players) = fleet_of(&["web-1", "web-2"], &[]).await;
     for (counter, content) in [(1, "one"), (2, "two")] {
