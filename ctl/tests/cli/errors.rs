@@ -114,7 +114,12 @@ fn usage_is_exit_2_with_a_suggestion() {
         screen.contains("`1` is not a release: write it like `r7`") && screen.ends_with("exit 2"),
         "{screen}"
     );
-    assert!(desk.screen(&["deploy", "-f", "x", "--timeout", "2"]).contains("is not a duration (like `10s`"));
+    let screen = desk.screen(&["deploy", "-f", "x", "--timeout", "2"]);
+    assert!(screen.contains("is not a duration (like `10s`"), "{screen}");
+    assert!(screen.contains("tip: with a unit: `2s`"), "{screen}");
+    let error = desk.error(&["deploy", "-f", "x", "--timeout", "2", "-o", "json"]);
+    assert_eq!(error["hint"], "with a unit: `2s`", "{error}");
+    assert!(!desk.screen(&["deploy", "-f", "x", "--timeout", "soon"]).contains("with a unit"));
 }
 
 #[test]
@@ -126,6 +131,10 @@ fn a_missing_file_is_named() {
       caused by: No such file or directory (os error 2)
     exit 1
     ");
+    desk.write("shop/web.yaml", PINNED);
+    let said = desk.screen(&["deploy", "-f", "shop/wbe.yaml"]);
+    assert!(said.contains("hint: did you mean `shop/web.yaml`?"), "{said}");
+    assert!(!desk.screen(&["deploy", "-f", "shop/other.yaml"]).contains("did you mean"));
     insta::assert_snapshot!(desk.screen(&["deploy"]), @r"
     $ windlass deploy
     error: no manifest was named
