@@ -136,7 +136,7 @@ fn a_coordinator_that_restarts_is_waited_for() {
     insta::assert_snapshot!(stderr, @"
     fleet demo, environment default
     default/web r2: advancing, 0 of 1 available
-    lost the coordinator (failed to watch the rollout: the coordinator is stopping); the rollout goes on, trying again
+    lost the coordinator (failed to watch the rollout: the coordinator is stopping); the rollout may go on where the hosts are; trying again until --timeout (1h)
     the coordinator is back
     default/web r2: soaking, 0 of 1 available
     default/web r2: succeeded, 0 of 1 available
