@@ -73,6 +73,7 @@ const AT: u64 = 0;
 
 fn about() -> About {
     About {
+        has_keys: true,
         text: "demo as coordinator:7443".to_owned(),
         is_production: false,
         stale_after: Duration::from_secs(10),
@@ -194,7 +195,10 @@ fn one_frame_as_text_has_every_row() {
     wanted.limit = usize::MAX;
     let mut all = Asked::default();
     all.take(many.screen(&wanted), now(), now());
-    let text = text(&all, &state, &about(), 160, now()).unwrap();
+    let about = About { has_keys: false, ..about() };
+    let text = text(&all, &state, &about, 160, now()).unwrap();
+    let tabs = text.lines().nth(1).unwrap();
+    assert!(tabs.starts_with("[hosts]  services") && !tabs.contains(|c: char| c.is_ascii_digit()), "{tabs}");
     assert_eq!(text.lines().filter(|line| line.contains("connected")).count(), 900);
     assert!(text.lines().all(|line| !line.contains('\u{1b}')));
 }
