@@ -35,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::EnvironmentId;
 
+pub use closest::closest;
 pub use foreign::split_words;
 pub use image::{ImageReference, InvalidImage};
 pub use parse::MAX_INPUT;

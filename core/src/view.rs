@@ -3,6 +3,7 @@
 //! Field names are stable. The coordinator makes these, the CLI prints them; nothing else reads them.
 
 mod condition;
+mod course;
 mod explain;
 mod gates;
 mod history;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::{Counter, EnvironmentId, HostId, ServiceName};
+use crate::rollout::State;
 use crate::time::Timestamp;
 
 pub use condition::{CONDITIONS, ConditionView, conditions, of_slot};
@@ -73,6 +75,9 @@ pub struct ReleaseView {
     pub good: bool,
     /// Whether the service is at this release.
     pub current: bool,
+    /// How the newest rollout to it ended; absent while it goes on, and once it is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<State>,
     /// Key ids that signed it.
     pub signed_by: Vec<String>,
 }

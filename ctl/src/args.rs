@@ -61,7 +61,7 @@ pub(crate) struct Global {
     /// The coordinator, instead of the context's
     #[arg(long, global = true, env = "WINDLASS_SERVER", value_name = "HOST:PORT", value_parser = server)]
     pub(crate) server: Option<String>,
-    /// The environment [default: the context's, else `default`]
+    /// The environment. For a manifest: the context's, else `default`; for a named service: the only one that has it
     #[arg(short, long = "env", global = true, env = "WINDLASS_ENV", value_name = "NAME")]
     pub(crate) environment: Option<EnvironmentId>,
     /// Output format

@@ -47,7 +47,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = old_spellings(args.into_iter().collect());
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return printer::usage(&error, &args).into(),
+        Err(error) => return printer::usage(error, &args).into(),
     };
     let printer = Printer::new(cli.global.output);
     let filter = cli.global.log.as_deref().unwrap_or_else(|| args::log_filter(cli.global.verbose));

@@ -13,6 +13,8 @@ use windlass_core::release::{Image, Spec};
 
 use crate::args::ManifestArgs;
 
+/// Entries of a folder that are compared with the name of a missing file.
+const BESIDE: usize = 1000;
 /// The folder of overlays, beside a manifest.
 const OVERLAYS: &str = "environments";
 
@@ -31,6 +33,8 @@ pub(crate) enum ManifestError {
     #[error("failed to read `{path}`")]
     Read {
         path: PathBuf,
+        /// A file beside it whose name is close.
+        near: Option<PathBuf>,
         #[source]
         source: std::io::Error,
     },
@@ -73,7 +77,8 @@ impl ManifestError {
                 [problem] => problem.hint.clone(),
                 _ => None,
             },
-            Self::Read { .. } | Self::TooLong { .. } => None,
+            Self::Read { near: Some(near), .. } => Some(format!("did you mean `{}`?", near.display())),
+            Self::Read { near: None, .. } | Self::TooLong { .. } => None,
         }
     }
 
@@ -143,7 +148,7 @@ impl Manifests {
 
 /// The manifests of a folder, by name. Hidden files are not among them.
 fn of_folder(path: &Path) -> Result<Vec<PathBuf>, ManifestError> {
-    let failed = |source| ManifestError::Read { path: path.to_owned(), source };
+    let failed = |source| ManifestError::Read { path: path.to_owned(), near: None, source };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let file = entry.map_err(failed)?.path();
@@ -175,7 +180,10 @@ fn folder(files: &[PathBuf]) -> Result<PathBuf, ManifestError> {
 }
 
 fn source(path: &Path) -> Result<Source, ManifestError> {
-    let failed = |source| ManifestError::Read { path: path.to_owned(), source };
+    let failed = |source: std::io::Error| {
+        let near = if source.kind() == std::io::ErrorKind::NotFound { beside(path) } else { None };
+        ManifestError::Read { path: path.to_owned(), near, source }
+    };
     let (name, bytes) = if path.as_os_str() == "-" {
         ("stdin".to_owned(), bounded(std::io::stdin().lock(), MAX_INPUT).map_err(failed)?)
     } else {
@@ -187,6 +195,19 @@ fn source(path: &Path) -> Result<Source, ManifestError> {
     }
     let text = String::from_utf8(bytes).map_err(|error| failed(std::io::Error::other(error)))?;
     Ok(Source { name, text })
+}
+
+/// The manifest beside `path` whose name is closest to its own, if one is close.
+fn beside(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let there = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
+    let files = there.flatten().take(BESIDE).map(|entry| entry.path()).filter(|path| is_yaml(path));
+    let named = |path: PathBuf| path.file_name()?.to_str().map(str::to_owned);
+    let mut names: Vec<String> = files.filter_map(named).collect();
+    names.sort();
+    let wanted = path.file_name()?.to_str()?;
+    let near = manifest::closest(wanted, names.iter().map(String::as_str))?;
+    Some(folder.map_or_else(|| PathBuf::from(near), |folder| folder.join(near)))
 }
 
 /// At most one byte more than allowed, which tells the caller that there was more.

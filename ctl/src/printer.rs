@@ -2,10 +2,12 @@
 
 pub(crate) mod safe;
 
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
+use clap::error::{ContextKind, ContextValue};
 use serde::Serialize;
 
 use crate::error::{CtlError, Report};
@@ -191,10 +193,14 @@ fn wants_structure(args: &[OsString]) -> bool {
 }
 
 /// Prints the answer of clap: help and versions to stdout, mistakes to stderr, as JSON where that was asked for.
-pub(crate) fn usage(error: &clap::Error, args: &[OsString]) -> Exit {
+pub(crate) fn usage(mut error: clap::Error, args: &[OsString]) -> Exit {
     if !error.use_stderr() {
         drop(error.print());
         return Exit::Done;
+    }
+    if let Some(hint) = with_unit(&error) {
+        let tip = ContextValue::StyledStrs(vec![hint.into()]);
+        error.insert(ContextKind::Suggested, tip);
     }
     // The word of another program of ours.
     let asked = args.iter().skip(1).find(|arg| !arg.as_encoded_bytes().starts_with(b"-"));
@@ -232,6 +238,14 @@ pub(crate) fn usage(error: &clap::Error, args: &[OsString]) -> Exit {
         drop(error.print());
     }
     Exit::Usage
+}
+
+/// The hint for `2` where `2s` was meant.
+fn with_unit(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidValue) else { return None };
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_duration = error.source().is_some_and(|source| source.to_string().contains("is not a duration"));
+    (is_number && is_duration).then(|| format!("with a unit: `{text}s`"))
 }
 
 fn failure(report: &Report, structured: bool) {

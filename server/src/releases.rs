@@ -150,7 +150,8 @@ pub(crate) enum ReleaseError {
     NothingBefore {
         /// The service.
         service: ServiceId,
-        /// Good releases other than the current one, the newest first: a person may name one of them.
+        /// Good releases other than the current one, all rolled back from, the one that served last first: a person may
+        /// name one of them.
         others: Vec<Counter>,
     },
     /// A rollback goes to what was good once.
@@ -177,17 +178,19 @@ impl ReleaseError {
                 Some("the trust document names the keys that may sign it: `windlass trust show`".to_owned())
             }
             Self::Counter { .. } => Some("run the command again: somebody else has just deployed".to_owned()),
-            Self::Start(StartError::Active(_)) => {
-                Some("wait for it, or replace it with --supersede".to_owned())
-            }
+            Self::Start(StartError::Active { id, .. }) => Some(format!(
+                "wait for it (`windlass rollout watch {id}`), abort it (`windlass rollout abort {id}`), or end it with \
+                 --supersede: its fallback stays"
+            )),
             Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::UnknownService(_) => Some("`windlass status` shows the services".to_owned()),
             Self::NothingBefore { service, others } => Some(match others.first() {
-                Some(newest) => {
+                Some(last) => {
                     let names: Vec<String> = others.iter().map(ToString::to_string).collect();
                     let names = names.join(", ");
                     format!(
-                        "good ones are {names}: go to one with `windlass rollback {service} --to {newest}`"
+                        "a person rolled back from each of {names}; {last} served last: go to it with \
+                         `windlass rollback {service} --to {last}`"
                     )
                 }
                 None => format!(

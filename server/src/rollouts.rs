@@ -41,7 +41,7 @@ impl RolloutError {
     /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown(_) => Some("`windlass rollout ls` shows the rollouts".to_owned()),
+            Self::Unknown(_) => Some("`windlass rollout ls` shows the rollouts, `windlass status` the services".to_owned()),
             Self::Ambiguous(_) => Some("give more of its id".to_owned()),
             Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::Approve(ApproveError::Author(_)) => Some(

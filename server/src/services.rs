@@ -100,7 +100,7 @@ impl ServiceError {
             Self::Restart(error) => Some(match error {
                 RestartError::Nothing(_) => "`windlass deploy` gives it one".to_owned(),
                 RestartError::Unsettled { service, .. } => unsettled(service),
-                RestartError::Start(StartError::Active(id)) => {
+                RestartError::Start(StartError::Active { id, .. }) => {
                     format!("wait for it (`windlass rollout watch {id}`) or abort it")
                 }
             }),

@@ -1,7 +1,7 @@
 //! "Did you mean": the known word nearest to an unknown one.
 
-/// The candidate that a typing error or two away from `word` is, if there is one.
-pub(super) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate that is a typing error or two away from `word`, if there is one.
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     // Comparing very long keys would take long and help nobody.
     if length > 64 {

@@ -11,6 +11,10 @@ use super::yaml::{Bounds, Raw};
 /// A manifest file is at most so many bytes.
 pub const MAX_INPUT: usize = 256 * 1024;
 
+/// The hint for lines that do not stand below each other.
+const INDENTATION: &str = "look at the indentation: keys of one map begin in the same column, and what belongs to a key stands \
+     two spaces further in; text with `: ` in it needs quotes";
+
 /// Nesting that no manifest needs: deeper input is an attack or an accident.
 const BOUNDS: Bounds =
     Bounds { input: MAX_INPUT, depth: 32, documents: 64, nodes: 20_000, aliases: 200, anchors: 200 };
@@ -73,7 +77,12 @@ fn explain(error: &serde_saphyr::Error) -> (String, Option<String>) {
     let first = text.lines().next().unwrap_or_default();
     let end = first.rfind(" at line ").unwrap_or(first.len());
     let message: String = first[..end].chars().take(200).collect();
-    let hint = message.contains("tab").then(|| "indent with spaces".to_owned());
+    let is_indented = ["indent", "are not allowed in this context", "expected key", "expected '-'"];
+    let hint = if message.contains("tab") {
+        Some("indent with spaces".to_owned())
+    } else {
+        is_indented.iter().any(|words| message.contains(words)).then(|| INDENTATION.to_owned())
+    };
     (format!("not valid YAML: {message}"), hint)
 }
 

@@ -4,6 +4,7 @@
 //!
 //! It knows the part of JSON Schema that our own types produce, and no more.
 
+mod given;
 mod hint;
 mod reading;
 mod scalar;
@@ -36,6 +37,7 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn problem(&mut self, at: &Origin, reason: String, hint: Option<String>) {
+        let hint = hint.map(|hint| given::hint(at, &self.path, hint));
         self.problems.push(Problem { at: at.clone(), path: display_path(&self.path), reason, hint });
     }
 

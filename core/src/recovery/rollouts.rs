@@ -98,6 +98,7 @@ fn found(service: &Service, id: RolloutId, to: ReleaseRef, now: Timestamp) -> Ro
         kind: Kind::Deploy,
         actor: "coordinator".to_owned(),
         from: service.last_good(),
+        left: None,
         to,
         state: State::Paused,
         created_at: now,

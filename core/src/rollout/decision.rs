@@ -56,6 +56,9 @@ pub enum What {
         kind: Kind,
         /// The last good release: it goes back to that if it fails.
         from: Option<Counter>,
+        /// The release that the service was at.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<Counter>,
         /// The target.
         to: Counter,
         /// The rollout that it took over from.

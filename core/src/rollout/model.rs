@@ -44,6 +44,10 @@ pub struct Rollout {
     pub actor: String,
     /// The last good release when it began; what it goes back to.
     pub from: Option<ReleaseRef>,
+    /// The release that the service was at when it began: another one than `from` if that was not good yet. None if it was
+    /// at none, or if a coordinator of the version before began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Counter>,
     /// Its target.
     pub to: ReleaseRef,
     /// Its state.

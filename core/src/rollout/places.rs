@@ -45,7 +45,8 @@ impl Planner<'_> {
 /// The reasons for which no host takes a slot, host by host, at most five.
 pub(crate) fn why_nowhere(refused: &BTreeMap<HostId, Unfit>) -> String {
     if refused.is_empty() {
-        return "the fleet has no hosts".to_owned();
+        return "the fleet has no hosts: `windlass host token HOST` makes the token with which `windlass-agent join` adds one"
+            .to_owned();
     }
     let mut texts: Vec<String> = refused.iter().take(5).map(|(host, why)| format!("{host}: {why}")).collect();
     if refused.len() > 5 {

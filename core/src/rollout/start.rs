@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::RolloutId;
+use crate::id::{Counter, RolloutId};
 use crate::service::{Mode, ReleaseRef, Service};
 use crate::time::Timestamp;
 
@@ -27,8 +27,17 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// Another one moves the service.
-    #[error("rollout {0} of this service is active")]
-    Active(RolloutId),
+    #[error("rollout {id} of this service is active: to {release}, asked for by {actor} at {since}")]
+    Active {
+        /// Which.
+        id: RolloutId,
+        /// The release that it goes to.
+        release: Counter,
+        /// Who asked for it.
+        actor: String,
+        /// When.
+        since: Timestamp,
+    },
 }
 
 /// Makes the rollout of `target`. Answers with the service and the rollout to store, and with the one
@@ -48,9 +57,15 @@ pub fn start(
         && target.kind != Kind::Rollback
         && !target.supersede
     {
-        return Err(StartError::Active(rollout.id.clone()));
+        return Err(StartError::Active {
+            id: rollout.id.clone(),
+            release: rollout.to.counter,
+            actor: rollout.actor.clone(),
+            since: rollout.created_at,
+        });
     }
     let mut service = service.clone();
+    let left = service.current.map(|current| current.counter);
     let is_cleared = service.cleared.remove(&target.release.content);
     let target = Target { retry_quarantined: target.retry_quarantined || is_cleared, ..target };
     let superseded = active.map(|rollout| {
@@ -83,6 +98,7 @@ pub fn start(
         kind: target.kind,
         actor: target.actor,
         from: service.last_good(),
+        left,
         to: target.release,
         state: State::Pending,
         created_at: now,
@@ -117,6 +133,7 @@ fn started(service: &Service, target: &Target, active: Option<&Rollout>) -> What
         by: target.actor.clone(),
         kind: target.kind,
         from: service.last_good().map(|good| good.counter),
+        left: service.current.map(|current| current.counter),
         to: target.release.counter,
         supersedes: active.map(|rollout| rollout.id.clone()),
         retry_quarantined: target.retry_quarantined,

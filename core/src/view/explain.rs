@@ -27,8 +27,12 @@ pub struct ExplainView {
     pub kind: Kind,
     /// Where it goes.
     pub release: Counter,
-    /// What it goes back to if it fails.
+    /// The last good release when it began: what a deploy goes back to if it fails, or anything if a person aborts it.
     pub from: Option<Counter>,
+    /// The release that the service was at when it began; absent if it was at none, or if a coordinator of version 0.1
+    /// began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Counter>,
     /// Where it is.
     pub state: State,
     /// Why, in words.
@@ -94,6 +98,7 @@ pub fn explain(view: RolloutView, log: &Log, decisions: Vec<Decision>) -> Explai
         kind: view.kind,
         release: view.release,
         from: view.from,
+        left: view.left,
         state: view.state,
         reason: view.reason,
         waiting: view.waiting,

@@ -36,8 +36,12 @@ pub struct RolloutView {
     pub kind: Kind,
     /// Where it goes.
     pub release: Counter,
-    /// What it goes back to if it fails.
+    /// The last good release when it began: what a deploy goes back to if it fails, or anything if a person aborts it.
     pub from: Option<Counter>,
+    /// The release that the service was at when it began; absent if it was at none, or if a coordinator of version 0.1
+    /// began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Counter>,
     /// Where it is.
     pub state: State,
     /// `succeeded | rolled_back | aborted | failed | paused | superseded`, once it is in one of these.
@@ -210,6 +214,7 @@ pub fn rollout(
         kind: rollout.kind,
         release: rollout.to.counter,
         from: rollout.from.map(|from| from.counter),
+        left: rollout.left,
         state: rollout.state,
         outcome,
         reason: rollout.reason.as_ref().map(ToString::to_string),

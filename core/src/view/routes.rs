@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::Liveness;
 use crate::id::{Counter, EnvironmentId, HostId, ServiceId, ServiceName};
 use crate::release::Route;
 use crate::service::{Service, Slots};
@@ -35,6 +36,20 @@ pub struct RoutesView {
     pub services: Vec<RoutedView>,
     /// Ingresses that count.
     pub ingresses: Vec<IngressView>,
+}
+
+impl RoutesView {
+    /// Marks the endpoints of hosts that are not connected; `look` tells the liveness of a host, and when it was last heard of.
+    #[must_use]
+    pub fn with_hosts(mut self, look: impl Fn(&HostId) -> (Liveness, Option<Timestamp>)) -> Self {
+        for endpoint in self.services.iter_mut().flat_map(|service| &mut service.endpoints) {
+            let (liveness, last_seen) = look(&endpoint.host);
+            if liveness != Liveness::Connected {
+                (endpoint.host_state, endpoint.as_of) = (Some(liveness), last_seen);
+            }
+        }
+        self
+    }
 }
 
 /// The traffic of one service.
@@ -90,6 +105,19 @@ pub struct EndpointView {
     pub state: String,
     /// Requests and tunnels under way on it, in all ingresses.
     pub in_flight: u64,
+    /// The liveness of its host, unless that is connected: the rest is as of when the host was last heard of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_state: Option<Liveness>,
+    /// When its host was last heard of, if it is not connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+}
+
+impl EndpointView {
+    /// Returns whether it takes requests, as far as anybody knows: the endpoint of a lost host is not known to.
+    pub fn is_serving(&self) -> bool {
+        ["serving", "stands_in"].contains(&self.state.as_str()) && self.host_state != Some(Liveness::Lost)
+    }
 }
 
 /// An ingress.
@@ -193,6 +221,8 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
             release: counters.get(&endpoint.release).copied(),
             state: state.to_owned(),
             in_flight,
+            host_state: None,
+            as_of: None,
         }
     };
     RoutedView {

@@ -20,6 +20,7 @@ use super::trouble::{self, Problem, Trouble};
 
 mod instance;
 mod shares;
+mod why;
 
 pub use instance::InstanceView;
 pub use shares::SharesView;
@@ -83,6 +84,9 @@ pub struct StatusView {
     /// Why its rollout is where it is, in words.
     #[serde(default)]
     pub reason: Option<String>,
+    /// How its last rollout ended, where nothing runs and nothing moves it: `r1 failed: no host takes it`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
     /// The watch over its release, after the rollout of that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<WatchView>,
@@ -269,6 +273,7 @@ pub fn status(
         unknown: unknown(&instances),
         in_doubt: unknown(&instances),
         reason: rollout.and_then(|rollout| rollout.reason.as_ref()).map(ToString::to_string),
+        ended: None,
         traffic: SharesView::of(service, slots, releases, fleet),
         watch: service.watch.as_ref().map(|watch| WatchView {
             release: watch.release.counter,

@@ -99,8 +99,9 @@ pub(crate) struct DeployArgs {
     windlass rollback web\n  \
     windlass rollback production/web --to r5\n  \
     windlass rollback web@r5\n\n\
-    Goes to the last good release before the current one. Skips batches and soak, and supersedes a rollout that \
-    is active.")]
+    Goes to the good release that served last before the current one and that nobody rolled back from: said again, it \
+    goes one further back, and never to and fro. `--to` names any good release, also one that was rolled back from; \
+    `windlass release ls` shows them. Skips batches and soak, and supersedes a rollout that is active.")]
 pub(crate) struct RollbackArgs {
     /// The service, `web` or `production/web`; `web@r5` for a release of it
     pub(crate) service: String,

@@ -181,7 +181,7 @@ pub(super) async fn finish(
         printer.line(&outcome);
         return Ok(Exit::Done);
     };
-    let mut progress = Progress::new(printer);
+    let mut progress = Progress::new(printer, how.timeout.duration());
     let end = Box::pin(deploy::follow(&rollout, how.timeout.duration(), session, &mut progress)).await;
     drop(progress);
     if !matches!(end, Ok(End::Final(Exit::Done, _))) {

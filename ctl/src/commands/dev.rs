@@ -11,7 +11,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, sleep, timeout};
 use windlass_core::{HostId, Span};
 use windlass_process::signals;
 
@@ -33,6 +34,12 @@ const HOST: &str = "dev-1";
 /// The deadline of the coordinator's first answer, and of the host's readiness.
 const START: Span = Span::from_secs(20);
 
+/// So often an agent that ended is started again, and after so long.
+const AGAIN: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+/// The deadline of the engine's first sign of life.
+const ENGINE: Duration = Duration::from_secs(5);
+
 /// The reason why there is nothing to try.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DevError {
@@ -43,6 +50,12 @@ pub(crate) enum DevError {
         port: u16,
         purpose: &'static str,
         hint: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("no engine answers at `{engine}`")]
+    NoEngine {
+        engine: String,
         #[source]
         source: std::io::Error,
     },
@@ -71,6 +84,10 @@ impl Failure for DevError {
                 Some("install `windlass-server` and `windlass-agent` in the same folder".to_owned())
             }
             Self::Port { hint, .. } => Some(hint.clone()),
+            Self::NoEngine { .. } => Some(
+                "start it, or name another with `--engine unix:///…`; its socket is for root and the group `docker`"
+                    .to_owned(),
+            ),
             Self::Ended { log, .. } => Some(format!("its log is {}", log.display())),
             Self::NotReady { engine, log, .. } => Some(format!(
                 "does the engine at {engine} run? Name another with `--engine unix:///…`; the agent's log is {}",
@@ -96,6 +113,10 @@ pub(super) async fn run(args: &DevArgs, printer: &Printer) -> Result<Exit, CtlEr
         home.config()?.context(Some(DEV), home.path())?.1.server
     };
     free(&server, args, is_new)?;
+    // Before anything is made: without an engine nothing can be deployed, and nothing was.
+    answers(&args.engine)
+        .await
+        .map_err(|source| DevError::NoEngine { engine: args.engine.clone(), source })?;
     if is_new {
         make(&home, &dir, server)?;
     }
@@ -126,6 +147,21 @@ fn free(server: &str, args: &DevArgs, is_new: bool) -> Result<(), DevError> {
         })?;
     }
     Ok(())
+}
+
+/// Finds out whether somebody listens at the engine's address. One of another form is left to the agent.
+async fn answers(engine: &str) -> Result<(), std::io::Error> {
+    let connected = async {
+        if let Some(socket) = engine.strip_prefix("unix://") {
+            return UnixStream::connect(socket).await.map(drop);
+        }
+        match engine.strip_prefix("tcp://").or_else(|| engine.strip_prefix("http://")) {
+            Some(address) => TcpStream::connect(address.trim_end_matches('/')).await.map(drop),
+            None => Ok(()),
+        }
+    };
+    let late = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {ENGINE:?}"));
+    timeout(ENGINE, connected).await.map_err(late)?
 }
 
 fn make(home: &Home, dir: &Path, server: String) -> Result<(), CtlError> {
@@ -173,21 +209,31 @@ async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -
         let failed = |source| DevError::Folder { path: joined.clone(), source };
         std::fs::write(&joined, HOST).map_err(failed)?;
     }
-    let mut agent = Child::start("windlass-agent", dir, |command| {
-        command.arg("run").arg("--data").arg(&agent_dir).args(["--engine", &args.engine]);
-        command.arg("--policy").arg(&policy);
-    })?;
-    let log = agent.log().to_owned();
-    let working = async {
-        ready(&session, &host, args, &log).await?;
-        printer.text(&welcome(home, &http, dir, args));
-        std::future::pending::<Result<Exit, CtlError>>().await
+    let start = || {
+        Child::start("windlass-agent", dir, |command| {
+            command.arg("run").arg("--data").arg(&agent_dir).args(["--engine", &args.engine]);
+            command.arg("--policy").arg(&policy);
+        })
     };
-    let ended = tokio::select! {
-        () = signals::shutdown() => Ok(Exit::Done),
-        failed = working => failed,
+    let mut agent = start()?;
+    let log = agent.log().to_owned();
+    let begun = tokio::select! {
+        () = signals::shutdown() => Ok(false),
+        ready = ready(&session, &host, args, &log) => ready.map(|()| true),
         error = server.ended() => Err(error.into()),
         error = agent.ended() => Err(error.into()),
+    };
+    let ended = match begun {
+        Ok(true) => {
+            printer.text(&welcome(home, &http, dir, args));
+            tokio::select! {
+                () = signals::shutdown() => Ok(Exit::Done),
+                error = server.ended() => Err(error.into()),
+                error = kept(&mut agent, start, printer) => Err(error.into()),
+            }
+        }
+        Ok(false) => Ok(Exit::Done),
+        Err(error) => Err(error),
     };
     printer.note("stopping coordinator and agent");
     agent.stop().await;
@@ -198,6 +244,21 @@ async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -
         leave(dir, args, printer).await;
     }
     ended
+}
+
+/// Starts the agent again when it ends, a few times; answers with its last end.
+async fn kept(agent: &mut Child, start: impl Fn() -> Result<Child, DevError>, printer: &Printer) -> DevError {
+    for time in 1..=AGAIN {
+        let error = agent.ended().await;
+        let why = windlass_process::report::chain(&error);
+        printer.warn(&format!("{why}; containers run on, and it is started again ({time} of {AGAIN})"));
+        sleep(PAUSE).await;
+        match start() {
+            Ok(next) => *agent = next,
+            Err(error) => return error,
+        }
+    }
+    agent.ended().await
 }
 
 /// Waits until the host is connected and its engine answers: before, nothing can be deployed.

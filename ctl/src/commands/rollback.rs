@@ -6,6 +6,7 @@ use crate::context::{Context, at_release};
 use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::printer::Printer;
+use crate::{clock, table};
 
 pub(super) async fn run(args: &RollbackArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let context = Context::load(global)?;
@@ -22,6 +23,16 @@ pub(super) async fn run(args: &RollbackArgs, global: &Global, printer: &Printer)
         });
     }
     let service = context.service(name, &mut client).await?;
+    // Only for the words; a coordinator that does not say leaves them out.
+    let known = match printer.is_structured() {
+        true => Vec::new(),
+        false => client.releases(&service).await.unwrap_or_default(),
+    };
     let submitted = client.rollback(&service, at.or(args.to)).await?;
+    if submitted.rollout.is_some()
+        && let Some(line) = table::going_back(&known, submitted.release, clock::now())
+    {
+        printer.note(&format!("{service}: {line}"));
+    }
     finish(&service, submitted, args.follow, &[], &mut session, printer).await
 }

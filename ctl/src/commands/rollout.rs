@@ -51,7 +51,7 @@ pub(super) async fn run(
                 release: view.release,
                 warnings: Vec::new(),
             };
-            let mut progress = Progress::new(printer);
+            let mut progress = Progress::new(printer, timeout.duration());
             let end =
                 Box::pin(deploy::follow(&view.rollout, timeout.duration(), &mut session, &mut progress))
                     .await;

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::table;
+use crate::{clock, table};
 
 /// The document of an ingress that is forgotten.
 #[derive(Debug, serde::Serialize, schemars::JsonSchema)]
@@ -32,6 +32,6 @@ pub(super) async fn run(args: &RoutesArgs, global: &Global, printer: &Printer) -
     if let (Some(environment), true) = (&global.environment, wanted.is_empty()) {
         views.retain(|view| view.environment == *environment);
     }
-    printer.document(&views, |colour| table::routes(&views, colour));
+    printer.document(&views, |colour| table::routes(&views, clock::now(), colour));
     Ok(Exit::Done)
 }

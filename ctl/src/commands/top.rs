@@ -55,7 +55,9 @@ pub(super) async fn run(args: &TopArgs, global: &Global, printer: &Printer) -> R
     let session = context.session().await?;
     let environment = global.environment.as_ref();
     let fleet = &context.config.fleet;
+    let is_frame = printer.is_structured() || args.once;
     let about = About {
+        has_keys: !is_frame,
         text: format!("{fleet} as {}", context.config.server),
         is_production: environment.map_or(fleet.as_str(), EnvironmentId::as_str).starts_with("prod"),
         stale_after: STALE.max(args.interval.duration() * 2),
@@ -64,7 +66,7 @@ pub(super) async fn run(args: &TopArgs, global: &Global, printer: &Printer) -> R
     let view = args.view.map_or(View::Hosts, View::from);
     state.show(View::ALL.iter().position(|of| *of == view).unwrap_or(0));
     state.filter = args.filter.clone().unwrap_or_default();
-    if printer.is_structured() || args.once {
+    if is_frame {
         let snapshot = Snapshot::ask(&mut session.client(), environment).await?;
         let width = terminal::size().map_or(WIDTH, |(width, _)| width.max(40));
         let width = if std::io::stdout().is_terminal() { width } else { WIDTH };

@@ -110,9 +110,31 @@ pub(super) async fn readiness(client: &mut Client, host: &HostId) -> Result<Resu
 
 fn of(host: &HostView) -> Result<(), String> {
     match &host.engine {
+        // Its agent sends its version when it connects for the first time.
+        _ if host.last_seen.is_none() && host.agent_version.is_empty() => {
+            Err("it has joined but never connected: start `windlass-agent run` there".to_owned())
+        }
         _ if host.state != "connected" => Err(format!("it is {}", host.state)),
         EngineState::Available => Ok(()),
         EngineState::Unknown => Err("its engine was not asked yet".to_owned()),
         EngineState::Unavailable(why) => Err(format!("its engine does not answer: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::of;
+    use crate::table::tests::{host_view, view};
+
+    #[test]
+    fn a_host_that_never_connected_is_told_to_start_its_agent() {
+        let mut host = host_view("web-1", "lost");
+        host["last_seen"] = Value::Null;
+        assert_eq!(of(&view(host.clone())), Err("it is lost".to_owned()), "its agent told its version once");
+        host["agent_version"] = json!("");
+        let why = of(&view(host)).unwrap_err();
+        assert!(why.contains("never connected") && why.contains("windlass-agent run"), "{why}");
     }
 }

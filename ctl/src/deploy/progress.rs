@@ -1,5 +1,6 @@
 //! Progress of a rollout: moving lines on a terminal, a line per change elsewhere, an object per change for programs.
 
+mod away;
 mod bars;
 pub(super) mod news;
 
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use windlass_core::view::RolloutView;
 
 use crate::printer::{Printer, safe};
+use away::Away;
 use bars::Bars;
 use news::News;
 
@@ -21,22 +23,30 @@ pub(crate) struct Progress {
     bars: Option<Bars>,
     news: News,
     last: Option<Box<RolloutView>>,
-    is_lost: bool,
+    away: Away,
+    /// The time that the rollout is followed.
+    timeout: Duration,
 }
 
 impl Progress {
     /// Bars if stderr is a terminal and people read it.
-    pub(crate) fn new(printer: &Printer) -> Self {
+    pub(crate) fn new(printer: &Printer, timeout: Duration) -> Self {
         let shows_bars = !printer.is_structured() && std::io::stderr().is_terminal();
         let bars = shows_bars.then(Bars::new);
-        Self { printer: printer.clone(), bars, news: News::default(), last: None, is_lost: false }
+        Self {
+            printer: printer.clone(),
+            bars,
+            news: News::default(),
+            last: None,
+            away: Away::default(),
+            timeout,
+        }
     }
 
     /// Shows how far it is.
     pub(crate) fn show(&mut self, view: &RolloutView) {
-        if self.is_lost {
+        if self.away.is_back() {
             self.say("the coordinator is back");
-            self.is_lost = false;
         }
         if self.printer.is_structured() {
             // The last object is the outcome's.
@@ -59,7 +69,7 @@ impl Progress {
 
     /// Time passed, and nothing was heard: says what is waited for, if it has come to last.
     pub(crate) fn tick(&mut self) {
-        if self.printer.is_structured() || self.is_lost {
+        if self.printer.is_structured() || self.away.is_away() {
             return;
         }
         let now = Instant::now();
@@ -70,12 +80,11 @@ impl Progress {
         }
     }
 
-    /// Says once that the coordinator is away.
+    /// Says that the coordinator is away, now and then.
     pub(crate) fn lost(&mut self, error: &(dyn Error + 'static)) {
-        if !self.is_lost {
-            let why = windlass_process::report::chain(error);
-            self.say(&format!("lost the coordinator ({why}); the rollout goes on, trying again"));
-            self.is_lost = true;
+        let why = windlass_process::report::chain(error);
+        if let Some(line) = self.away.failed(&why, self.timeout, Instant::now()) {
+            self.say(&line);
         }
     }
 

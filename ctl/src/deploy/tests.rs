@@ -98,6 +98,20 @@ fn what_is_waited_for_is_said_although_nothing_is_heard() {
 }
 
 #[test]
+fn a_wait_that_goes_on_is_said_every_half_minute() {
+    let plan = || waits(State::Advancing, &["slot 0 on web-1 to be healthy"]);
+    let (mut news, start) = (News::default(), Instant::now());
+    news.of(&plan(), start);
+    let mut said = Vec::new();
+    for seconds in 1..=70 {
+        said.extend(news.waited(start + Duration::from_secs(seconds)).map(|line| (seconds, line)));
+    }
+    let again = "  still waiting: slot 0 on web-1 to be healthy".to_owned();
+    let first = "  waiting: slot 0 on web-1 to be healthy".to_owned();
+    assert_eq!(said, [(3, first), (33, again.clone()), (63, again)]);
+}
+
+#[test]
 fn a_soak_has_a_time_to_go_and_no_clock() {
     let soak = || waits(State::Soaking, &["the end of the soak at 2026-11-22T12:05:29.500Z"]);
     insta::assert_snapshot!(said([(0, soak()), (1, soak()), (9, soak())]), @r"

@@ -7,7 +7,7 @@ use windlass_core::time::display_duration;
 use windlass_core::view::{DecisionView, ExplainView};
 
 use super::services::serving;
-use super::{ago, fields, or_dash, printable};
+use super::{ago, fields, printable};
 use crate::printer::Colour;
 
 /// Every decision with its evidence, the oldest first.
@@ -16,7 +16,7 @@ pub(crate) fn explain(view: &ExplainView, now: Timestamp, colour: Colour) -> Str
     let mut text = fields(&[
         ("rollout", Some(view.rollout.to_string())),
         ("service", Some(format!("{}/{}", view.environment, view.service))),
-        ("release", Some(format!("{} → {}", or_dash(view.from), view.release))),
+        ("release", Some(view.course())),
         ("state", Some(view.state.as_str().replace('_', " "))),
         ("reason", view.reason.as_deref().map(printable)),
         ("waiting", list(view.waiting.clone())),

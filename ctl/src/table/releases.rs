@@ -1,10 +1,11 @@
 //! `release ls`, `release show`, `release diff`.
 
 use comfy_table::Cell;
-use windlass_core::Timestamp;
 use windlass_core::diff::Change;
 use windlass_core::release::{Release, Scale};
+use windlass_core::rollout::State;
 use windlass_core::view::ReleaseView;
+use windlass_core::{Counter, Timestamp};
 
 use super::{ago, fields, grid};
 use crate::printer::Colour;
@@ -15,15 +16,17 @@ pub(crate) fn releases(releases: &[ReleaseView], now: Timestamp, colour: Colour)
         return "no releases\n".to_owned();
     }
     let row = |release: &ReleaseView| {
-        let mark = match (release.current, release.good) {
-            (true, true) => "current, good",
-            (true, false) => "current",
-            (false, true) => "good",
-            (false, false) => "-",
+        // A release that was good once is good, however a later rollout to it ended.
+        let ended = match release.outcome {
+            _ if release.good => Some("good".to_owned()),
+            Some(State::Succeeded) | None => None,
+            Some(outcome) => Some(outcome.as_str().replace('_', " ")),
         };
+        let marks: Vec<String> =
+            release.current.then(|| "current".to_owned()).into_iter().chain(ended).collect();
         vec![
             Cell::new(release.release),
-            Cell::new(mark),
+            Cell::new(if marks.is_empty() { "-".to_owned() } else { marks.join(", ") }),
             Cell::new(&release.image),
             Cell::new(release.digest.short()),
             Cell::new(&release.author),
@@ -33,6 +36,14 @@ pub(crate) fn releases(releases: &[ReleaseView], now: Timestamp, colour: Colour)
     };
     let rows = releases.iter().map(row).collect();
     grid(&["RELEASE", "STATUS", "IMAGE", "RELEASE DIGEST", "AUTHOR", "MADE", "SIGNATURES"], rows, colour)
+}
+
+/// The course of a rollback: `r4 → r3 (made 2d ago)`. None if the service is at that release already, or at none.
+pub(crate) fn going_back(releases: &[ReleaseView], to: Counter, now: Timestamp) -> Option<String> {
+    let current = releases.iter().find(|release| release.current && release.release != to)?;
+    let target = releases.iter().find(|release| release.release == to);
+    let made = target.map(|target| format!(" (made {})", ago(target.created_at, now))).unwrap_or_default();
+    Some(format!("{} \u{2192} {to}{made}", current.release))
 }
 
 /// One release. `signers` are ids of keys, verified or not as the caller says in `verdict`.

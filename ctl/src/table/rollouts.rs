@@ -9,7 +9,7 @@ use windlass_core::time::display_duration;
 use windlass_core::view::{RolloutView, SlotView, TrafficView};
 
 use super::services::{alone, serving};
-use super::{Wait, ago, bytes, failures, fields, grid, or_dash, printable, state};
+use super::{Wait, ago, bytes, failures, fields, grid, printable, state};
 use crate::printer::Colour;
 
 /// Rollouts, one per line.
@@ -22,7 +22,7 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
             Cell::new(&rollout.rollout),
             Cell::new(format!("{}/{}", rollout.environment, rollout.service)),
             Cell::new(kind(rollout.kind)),
-            Cell::new(format!("{} → {}", or_dash(rollout.from), rollout.release)),
+            Cell::new(rollout.course()),
             state(rollout.state.as_str()),
             // Instances of one that has ended are those of whatever came after it.
             Cell::new(
@@ -76,7 +76,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         ("rollout", Some(rollout.rollout.to_string())),
         ("service", Some(format!("{}/{}", rollout.environment, rollout.service))),
         ("kind", Some(kind(rollout.kind).to_owned())),
-        ("release", Some(format!("{} → {}", or_dash(rollout.from), rollout.release))),
+        ("release", Some(rollout.course())),
         ("state", Some(rollout.state.as_str().replace('_', " "))),
         ("reason", rollout.reason.clone()),
         ("waiting", list(waits)),

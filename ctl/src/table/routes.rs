@@ -1,20 +1,22 @@
 //! `routes`.
 
-use comfy_table::Cell;
-use windlass_core::view::{IngressView, RoutedView, RoutesView};
+use comfy_table::{Cell, Color};
+use windlass_core::Timestamp;
+use windlass_core::host::Liveness;
+use windlass_core::view::{EndpointView, IngressView, RoutedView, RoutesView};
 
-use super::{grid, or_dash, printable, state};
+use super::{ago, grid, or_dash, printable, state};
 use crate::printer::Colour;
 
 /// Every environment: its services with names and endpoints, and its ingresses.
-pub(crate) fn routes(views: &[RoutesView], colour: Colour) -> String {
+pub(crate) fn routes(views: &[RoutesView], now: Timestamp, colour: Colour) -> String {
     if views.iter().all(|view| view.services.is_empty()) {
         return "no service has a port that requests are routed to\n".to_owned();
     }
     let mut text = String::new();
     for view in views {
         text.push_str(&format!("environment {}, table {}\n\n", view.environment, view.seq));
-        let rows = view.services.iter().flat_map(rows).collect();
+        let rows = view.services.iter().flat_map(|service| rows(service, now)).collect();
         let headers = ["SERVICE", "NAME", "ENDPOINT", "HOST", "RELEASE", "SHARE", "STATE", "IN FLIGHT"];
         text.push_str(&grid(&headers, rows, colour));
         text.push('\n');
@@ -23,7 +25,7 @@ pub(crate) fn routes(views: &[RoutesView], colour: Colour) -> String {
     text
 }
 
-fn rows(service: &RoutedView) -> Vec<Vec<Cell>> {
+fn rows(service: &RoutedView, now: Timestamp) -> Vec<Vec<Cell>> {
     let names: Vec<String> =
         service.names.iter().map(|name| format!("{} \u{2192} {}", name.name(), name.port)).collect();
     let name = if names.is_empty() { "-".to_owned() } else { names.join(", ") };
@@ -49,12 +51,37 @@ fn rows(service: &RoutedView) -> Vec<Vec<Cell>> {
             Cell::new(&endpoint.host),
             Cell::new(or_dash(endpoint.release)),
             Cell::new(share(endpoint.release)),
-            state(&endpoint.state),
+            standing(endpoint, now),
             Cell::new(endpoint.in_flight),
         ]);
         row
     });
     rows.collect()
+}
+
+/// Its state; that of a host that is not connected is as of then.
+fn standing(endpoint: &EndpointView, now: Timestamp) -> Cell {
+    match endpoint.host_state {
+        None | Some(Liveness::Connected) => state(&endpoint.state),
+        Some(liveness) => {
+            let colour = if liveness == Liveness::Lost { Color::Red } else { Color::Yellow };
+            Cell::new(endpoint_state(endpoint, now)).fg(colour)
+        }
+    }
+}
+
+/// Its state in words: `host lost, last seen 40s ago`, `serving? host suspect, last seen 20s ago`.
+pub(crate) fn endpoint_state(endpoint: &EndpointView, now: Timestamp) -> String {
+    let was = endpoint.state.replace('_', " ");
+    let Some(liveness) = endpoint.host_state.filter(|of| *of != Liveness::Connected) else { return was };
+    let seen = endpoint.as_of.map_or_else(
+        || "not seen since the coordinator started".to_owned(),
+        |at| format!("last seen {}", ago(at, now)),
+    );
+    match liveness {
+        Liveness::Lost => format!("host lost, {seen}"),
+        liveness => format!("{was}? host {}, {seen}", liveness.as_str()),
+    }
 }
 
 fn ingresses(view: &RoutesView, colour: Colour) -> String {

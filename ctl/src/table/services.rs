@@ -9,7 +9,7 @@ use windlass_core::observation::InstanceState;
 use windlass_core::time::display_duration;
 use windlass_core::traffic::Weight;
 use windlass_core::view::{
-    HostProblems, InstanceView, Problem, RolloutView, SharesView, StatusView, Trouble, WatchView,
+    HostProblems, InstanceView, Problem, RolloutView, SharesView, StatusView, WatchView,
 };
 use windlass_core::{Counter, EnvironmentId, Timestamp};
 
@@ -39,7 +39,7 @@ pub(crate) fn services(
             Cell::new(format!("{}/{}", status.environment, status.service)),
             Cell::new(or_dash(status.release)),
             state(standing(status)),
-            Cell::new(format!("{}/{}{}", status.healthy, status.desired, in_doubt(status))),
+            Cell::new(healthy(status)),
             Cell::new(status.restarts),
             Cell::new(cpu),
             Cell::new(memory),
@@ -54,22 +54,9 @@ pub(crate) fn services(
     grid(&headers, rows, colour)
 }
 
-/// The first condition, else the first problem of a host, else what is waited for; and the number of others. A host that a
-/// person cordoned hinders nothing that runs.
+/// The first reason why it is not as it is to be.
 fn why(status: &StatusView) -> String {
-    let hinders = |problem: &&Problem| !matches!(problem.trouble, Trouble::Cordoned);
-    let of_hosts = status.problems.iter().flat_map(|of| {
-        of.problems.iter().filter(hinders).map(|problem| format!("host {}: {}", of.host, problem.text))
-    });
-    let conditions: Vec<String> = status.conditions.iter().map(|condition| condition.line()).collect();
-    let problems: Vec<String> = of_hosts.collect();
-    let all = [conditions, problems, status.waiting.clone()].into_iter().find(|lines| !lines.is_empty());
-    let Some(lines) = all else { return "-".to_owned() };
-    let more = match lines.len() {
-        1 => String::new(),
-        n => format!(" (and {} more)", n - 1),
-    };
-    format!("{}{more}", printable(&lines[0]))
+    status.why().map_or_else(|| "-".to_owned(), |why| printable(&why))
 }
 
 /// One service with its instances; `last` is its newest rollout, where nothing runs.
@@ -219,6 +206,11 @@ pub(super) fn standing_of(instance: &InstanceView, now: Timestamp) -> Cell {
         (Some(_), Some(at)) => Cell::new(format!("{text}? ({})", ago(at, now))).fg(Color::Yellow),
         (Some(_), None) => Cell::new(format!("{text}?")).fg(Color::Yellow),
     }
+}
+
+/// The healthy instances of those that it is to have: `1/3 (2 unknown)`.
+pub(crate) fn healthy(status: &StatusView) -> String {
+    format!("{}/{}{}", status.healthy, status.desired, in_doubt(status))
 }
 
 /// The number of healthy instances whose state is unknown now.

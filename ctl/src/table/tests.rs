@@ -202,6 +202,9 @@ fn a_service_that_nothing_runs_says_so() {
         services(&[], Some((&"staging".parse().unwrap(), 0)), Colour::Off)
             .starts_with("no services yet, or none that you may see")
     );
+    let ended = StatusView { ended: Some("r2 failed: no host takes it".to_owned()), ..gone.clone() };
+    let said = services(std::slice::from_ref(&ended), None, Colour::Off);
+    assert!(said.contains("r2 failed: no host takes it"), "{said}");
     let last: windlass_core::view::RolloutView = rollout_view("failed");
     let said = service(&gone, Some(&last), now(), Colour::Off);
     assert!(said.contains("see `windlass rollout show ") && said.contains(" failed"), "{said}");
@@ -268,6 +271,21 @@ fn a_failed_rollout_shows_its_evidence() {
 }
 
 #[test]
+fn a_rollback_shows_the_release_that_it_left() {
+    let mut back = rollout_view("succeeded");
+    (back.kind, back.from, back.left) =
+        (windlass_core::rollout::Kind::Rollback, Some(back.release), Some("r4".parse().unwrap()));
+    let said = rollouts(std::slice::from_ref(&back), now(), Colour::Off);
+    assert!(said.contains("r4 → r3"), "{said}");
+    assert!(rollout(&back, now(), Colour::Off).contains("r4 → r3"));
+    back.left = None;
+    assert!(rollout(&back, now(), Colour::Off).contains("r3 → r3"), "of a coordinator of the version before");
+    let mut deploy = rollout_view("succeeded");
+    deploy.left = Some("r9".parse().unwrap());
+    assert!(rollout(&deploy, now(), Colour::Off).contains("r2 → r3"), "a deploy shows its fallback");
+}
+
+#[test]
 fn a_plan_says_what_happens_where_and_why() {
     let plan_view: PreviewView = view(json!({
         "service": "web", "environment": "default", "release": "r2", "current": "r1", "unchanged": false,
@@ -311,6 +329,13 @@ fn releases_in_a_table() {
             "created_at": "2026-11-20T12:00:00.000Z", "good": true, "current": current, "signed_by": ["a", "b"],
         }))
     };
+    let failed: ReleaseView = view(json!({
+        "release": "r3", "environment": "default", "service": "web", "digest": digest("r3"), "image": "web:3",
+        "image_digest": digest("image"), "author": "alice", "created_at": "2026-11-20T12:00:00.000Z", "good": false,
+        "current": true, "outcome": "rolled_back", "signed_by": ["a"],
+    }));
+    let said = releases(&[failed, release_view(1, false)], now(), Colour::Off);
+    assert!(said.contains("current, rolled back") && said.contains("good"), "{said}");
     insta::assert_snapshot!(
         "releases",
         releases(&[release_view(2, true), release_view(1, false)], now(), Colour::Off)
@@ -344,10 +369,37 @@ fn routes_with_their_endpoints_and_ingresses() {
             { "host": "edge-3", "wanted": 17, "desired": 17, "acknowledged": null, "in_flight": 0 },
         ],
     }))];
-    insta::assert_snapshot!("routes", routes(&views, Colour::Off));
+    insta::assert_snapshot!("routes", routes(&views, now(), Colour::Off));
     let unseen: Vec<RoutesView> = vec![RoutesView { ingresses: Vec::new(), ..views[0].clone() }];
-    assert!(routes(&unseen, Colour::Off).contains("start one with `windlass-agent ingress`"));
-    assert!(routes(&[], Colour::Off).contains("no service has a port"));
+    assert!(routes(&unseen, now(), Colour::Off).contains("start one with `windlass-agent ingress`"));
+    assert!(routes(&[], now(), Colour::Off).contains("no service has a port"));
+}
+
+#[test]
+fn routes_mark_endpoints_of_hosts_that_are_silent() {
+    let endpoint = |host: &str, liveness: &str| {
+        json!({
+            "host": host, "address": "10.0.0.11:20000", "port": "http", "release": "r1", "state": "serving",
+            "in_flight": 0, "host_state": liveness, "as_of": "2026-11-22T12:09:20.000Z",
+        })
+    };
+    let mut unseen = endpoint("web-3", "lost");
+    unseen["as_of"] = Value::Null;
+    let views: Vec<RoutesView> = vec![view(json!({
+        "environment": "production", "seq": 17, "issued_at": "2026-11-22T12:09:00.000Z", "ingresses": [],
+        "services": [{
+            "service": "web", "names": [], "releases": [],
+            "endpoints": [endpoint("web-1", "lost"), endpoint("web-2", "suspect"), unseen],
+        }],
+    }))];
+    let said = routes(&views, now(), Colour::Off);
+    for words in [
+        "host lost, last seen 40s ago",
+        "serving? host suspect, last seen 40s ago",
+        "host lost, not seen since the coordinator started",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
 }
 
 #[test]

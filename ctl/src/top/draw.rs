@@ -41,6 +41,8 @@ pub(crate) struct About {
     pub(crate) text: String,
     /// Whether it is one that people depend on.
     pub(crate) is_production: bool,
+    /// Whether somebody types: the views have the numbers of their keys.
+    pub(crate) has_keys: bool,
     /// The age from which on a screen is not shown any more.
     pub(crate) stale_after: Duration,
 }
@@ -58,7 +60,7 @@ pub(crate) fn draw(
     let [head, body, foot] = areas.areas(frame.area());
     let age = asked.at.map(|(_, told)| now.since(told));
     frame.render_widget(
-        Paragraph::new(vec![title(asked, about, age, colour), tabs(state, head.width, colour)]),
+        Paragraph::new(vec![title(asked, about, age, colour), tabs(state, head.width, about, colour)]),
         head,
     );
     let fresh = asked.screen.as_ref().filter(|_| age.is_some_and(|age| age <= about.stale_after));
@@ -123,14 +125,18 @@ fn title<'a>(asked: &Asked, about: &'a About, age: Option<Duration>, colour: Col
     Line::from(parts)
 }
 
-fn tabs(state: &State, width: u16, colour: Colour) -> Line<'static> {
+fn tabs(state: &State, width: u16, about: &About, colour: Colour) -> Line<'static> {
     let names: usize = View::ALL.iter().map(|view| view.name().len() + 5).sum();
     let is_narrow = names > usize::from(width);
     let mut before = false;
     let tab = |(number, view): (usize, &View)| {
         let is_shown = *view == state.view;
         let style = if is_shown { paint(Color::Cyan, colour) } else { Style::new() };
-        let name = format!("{} {}", number + 1, view.name());
+        let name = match about.has_keys {
+            true => format!("{} {}", number + 1, view.name()),
+            // Without keys a number would look like a count.
+            false => view.name().to_owned(),
+        };
         let text = match (is_shown, is_narrow) {
             (true, false) => format!("[{name}] "),
             (false, false) => format!(" {name}  "),

@@ -23,7 +23,7 @@ fn shown(row: &RowView, now: Timestamp) -> Row {
         RowView::Instance(of) => instance(of, now),
         RowView::Gpu(of) => gpu(of),
         RowView::Event(of) => event(of),
-        RowView::Route(of) => traffic::route(of),
+        RowView::Route(of) => traffic::route(of, now),
         RowView::Ingress(of) => traffic::ingress(of),
     }
 }
@@ -81,11 +81,11 @@ fn service(row: &ServiceRow, now: Timestamp) -> Row {
         text(format!("{}/{}", status.environment, status.service)),
         status.release.map_or_else(none, text),
         text(&status.state),
-        format!("{}/{}", status.healthy, status.desired),
+        table::healthy(status),
         percent(row.cpu_percent),
         bytes(row.memory_used),
         status.restarts.to_string(),
-        status.conditions.first().map_or_else(none, |condition| text(condition.line())),
+        status.why().map_or_else(none, text),
     ];
     let mut details = table::service(status, None, now, Colour::Off);
     if row.left_out > 0 {

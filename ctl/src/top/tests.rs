@@ -73,6 +73,7 @@ const AT: u64 = 0;
 
 fn about() -> About {
     About {
+        has_keys: true,
         text: "demo as coordinator:7443".to_owned(),
         is_production: false,
         stale_after: Duration::from_secs(10),
@@ -141,6 +142,19 @@ fn frames_at_80_by_24_and_at_200_by_50() {
 }
 
 #[test]
+fn services_tell_what_is_unknown_and_why_as_status_does() {
+    let mut status = status_view();
+    status["unknown"] = json!(2);
+    let lost =
+        json!({ "problem": "not_heard_of", "state": "lost", "last_seen": null, "text": "lost: no contact" });
+    status["problems"] = json!([{ "host": "web-1", "problems": [lost] }]);
+    let snapshot = Snapshot { services: vec![view(status)], ..snapshot() };
+    let state = State { view: View::Services, ..State::default() };
+    let frame = frame(&state, &asked(&snapshot, &state, None), (200, 24), AT);
+    assert!(frame.contains("2/3 (2 unknown)") && frame.contains("host web-1: lost: no contact"), "{frame}");
+}
+
+#[test]
 fn each_row_has_a_cell_and_a_key_for_each_column() {
     for view in View::ALL {
         let state = State { view, ..State::default() };
@@ -181,7 +195,10 @@ fn one_frame_as_text_has_every_row() {
     wanted.limit = usize::MAX;
     let mut all = Asked::default();
     all.take(many.screen(&wanted), now(), now());
-    let text = text(&all, &state, &about(), 160, now()).unwrap();
+    let about = About { has_keys: false, ..about() };
+    let text = text(&all, &state, &about, 160, now()).unwrap();
+    let tabs = text.lines().nth(1).unwrap();
+    assert!(tabs.starts_with("[hosts]  services") && !tabs.contains(|c: char| c.is_ascii_digit()), "{tabs}");
     assert_eq!(text.lines().filter(|line| line.contains("connected")).count(), 900);
     assert!(text.lines().all(|line| !line.contains('\u{1b}')));
 }

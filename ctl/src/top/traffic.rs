@@ -1,5 +1,6 @@
 //! The words of rows of traffic: releases that requests go to, and ingresses with their tables. Pure.
 
+use windlass_core::Timestamp;
 use windlass_core::view::{EndpointView, IngressRow, RouteRow};
 
 use super::row::{Row, Tone, details, none, text};
@@ -8,7 +9,7 @@ use crate::table;
 /// More requests than this share that fail are shown as bad.
 const BAD: f64 = 0.05;
 
-pub(super) fn route(row: &RouteRow) -> Row {
+pub(super) fn route(row: &RouteRow, now: Timestamp) -> Row {
     let recent = row.recent.as_ref();
     let failed = recent.and_then(|of| of.error_ratio);
     // Requests that found no instance, or a name under which nobody answers.
@@ -33,7 +34,8 @@ pub(super) fn route(row: &RouteRow) -> Row {
         row.names.first().map_or_else(none, text),
     ];
     let endpoint = |of: &EndpointView| {
-        let (port, address, host, state) = (&of.port, of.address, &of.host, &of.state);
+        let (port, address, host) = (&of.port, of.address, &of.host);
+        let state = table::endpoint_state(of, now);
         format!("{port} {address} on {host}, {state}, {} under way", of.in_flight)
     };
     let endpoints: Vec<String> = row.endpoints.iter().map(endpoint).collect();

@@ -76,6 +76,8 @@ pub(crate) struct Script {
     pub(crate) cleared: Vec<pb::ClearQuarantineRequest>,
     /// The answer to `ListHosts`; it does not know the call if there is none.
     pub(crate) hosts: Value,
+    /// The answer to `ListReleases`; it does not know the call if there is none.
+    pub(crate) releases: Value,
     /// The answer to `GetHost`.
     pub(crate) host: Value,
     /// Its version; it does not know the call if there is none.
@@ -480,10 +482,20 @@ impl Control for Stub {
         Ok(Response::new(pb::GetRolloutResponse { view }))
     }
 
+    async fn list_releases(
+        &self,
+        _: Request<pb::ListReleasesRequest>,
+    ) -> Result<Response<pb::ListReleasesResponse>, Status> {
+        let releases = self.0.lock().unwrap().releases.clone();
+        if releases.is_null() {
+            return Err(Status::unimplemented("there is no such method"));
+        }
+        Ok(Response::new(pb::ListReleasesResponse { view: releases.to_string().into_bytes().into() }))
+    }
+
     not_needed! {
         steer_host, SteerHostRequest, SteerHostResponse;
         preview, PreviewRequest, PreviewResponse;
-        list_releases, ListReleasesRequest, ListReleasesResponse;
         get_release, GetReleaseRequest, GetReleaseResponse;
         explain_rollout, ExplainRolloutRequest, ExplainRolloutResponse;
         list_operators, ListOperatorsRequest, ListOperatorsResponse;

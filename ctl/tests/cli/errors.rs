@@ -86,6 +86,22 @@ fn a_registry_that_is_not_there() {
 }
 
 #[test]
+fn dev_asks_for_the_engine_before_it_makes_anything() {
+    let desk = Desk::new();
+    let ports = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [port, http] = ports.map(|listener| listener.local_addr().unwrap().port().to_string());
+    let engine = format!("unix://{}", desk.path("none.sock").display());
+    let begun = std::time::Instant::now();
+    let screen =
+        desk.screen(&["dev", "--dir", "try", "--engine", &engine, "--port", &port, "--http-port", &http]);
+    assert!(screen.contains("error: no engine answers at `unix://DESK/none.sock`"), "{screen}");
+    assert!(screen.contains("No such file or directory") && screen.ends_with("exit 1"), "{screen}");
+    assert!(!screen.contains("containers"), "{screen}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{screen}");
+    assert!(!desk.path("try").exists(), "nothing was made");
+}
+
+#[test]
 fn a_question_that_nobody_can_answer_is_an_error() {
     let desk = Desk::with_fleet();
     insta::assert_snapshot!(desk.screen(&["host", "ban", "web-1"]), @"
@@ -114,7 +130,12 @@ fn usage_is_exit_2_with_a_suggestion() {
         screen.contains("`1` is not a release: write it like `r7`") && screen.ends_with("exit 2"),
         "{screen}"
     );
-    assert!(desk.screen(&["deploy", "-f", "x", "--timeout", "2"]).contains("is not a duration (like `10s`"));
+    let screen = desk.screen(&["deploy", "-f", "x", "--timeout", "2"]);
+    assert!(screen.contains("is not a duration (like `10s`"), "{screen}");
+    assert!(screen.contains("tip: with a unit: `2s`"), "{screen}");
+    let error = desk.error(&["deploy", "-f", "x", "--timeout", "2", "-o", "json"]);
+    assert_eq!(error["hint"], "with a unit: `2s`", "{error}");
+    assert!(!desk.screen(&["deploy", "-f", "x", "--timeout", "soon"]).contains("with a unit"));
 }
 
 #[test]
@@ -126,6 +147,10 @@ fn a_missing_file_is_named() {
       caused by: No such file or directory (os error 2)
     exit 1
     ");
+    desk.write("shop/web.yaml", PINNED);
+    let said = desk.screen(&["deploy", "-f", "shop/wbe.yaml"]);
+    assert!(said.contains("hint: did you mean `shop/web.yaml`?"), "{said}");
+    assert!(!desk.screen(&["deploy", "-f", "shop/other.yaml"]).contains("did you mean"));
     insta::assert_snapshot!(desk.screen(&["deploy"]), @r"
     $ windlass deploy
     error: no manifest was named

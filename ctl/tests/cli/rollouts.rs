@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tonic::Code;
+use windlass_core::Digest;
 
 use crate::coordinator::{Coordinator, ROLLOUT, Script, Watch, registry, view};
 use crate::{Desk, stderr, stdout};
@@ -70,6 +71,28 @@ fn nothing_to_change_is_done() {
 }
 
 #[test]
+fn a_rollback_says_first_from_where_to_where() {
+    let release = |number: u64, current: bool| {
+        json!({
+            "release": format!("r{number}"), "environment": "default", "service": "web",
+            "digest": Digest::of(b"release"), "image": "web:1", "image_digest": Digest::of(b"image"),
+            "author": "alice", "created_at": "2026-01-01T00:00:00.000Z", "good": true, "current": current,
+            "signed_by": [],
+        })
+    };
+    let script = || Script {
+        last_counter: 2,
+        releases: json!([release(4, true), release(2, false)]),
+        ..watching([Watch::Views(vec![view("succeeded", true)])])
+    };
+    let (code, _, stderr, _) = run(script(), &["rollback", "default/web"]);
+    let first = stderr.lines().next().unwrap_or_default();
+    assert!(code == 0 && first.starts_with("default/web: r4 → r2 (made "), "{code} {stderr}");
+    let (code, _, stderr, _) = run(script(), &["rollback", "default/web", "-o", "json"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
 fn a_lost_race_takes_the_next_number() {
     let script = Script { races: 3, ..watching([Watch::Views(vec![view("succeeded", true)])]) };
     let (code, _, stderr, coordinator) = run(script, &["deploy", "-f", "web.yaml"]);
@@ -113,7 +136,7 @@ fn a_coordinator_that_restarts_is_waited_for() {
     insta::assert_snapshot!(stderr, @"
     fleet demo, environment default
     default/web r2: advancing, 0 of 1 available
-    lost the coordinator (failed to watch the rollout: the coordinator is stopping); the rollout goes on, trying again
+    lost the coordinator (failed to watch the rollout: the coordinator is stopping); the rollout may go on where the hosts are; trying again until --timeout (1h)
     the coordinator is back
     default/web r2: soaking, 0 of 1 available
     default/web r2: succeeded, 0 of 1 available

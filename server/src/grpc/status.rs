@@ -143,7 +143,7 @@ impl Refusal for ReleaseError {
             Self::Version(_) => Code::InvalidArgument,
             Self::Counter { .. } => Code::Aborted,
             Self::Reused { .. } | Self::NameTaken { .. } => Code::AlreadyExists,
-            Self::Start(StartError::Active(_))
+            Self::Start(StartError::Active { .. })
             | Self::TrustExpired(_)
             | Self::FromTheFuture { .. }
             | Self::SignaturesExpired { .. }

@@ -119,6 +119,11 @@ impl State {
         self.rollouts.get(self.services.get(service)?.rollout.as_ref()?)
     }
 
+    /// The newest rollout of `service` that is remembered. Version 7: the order of ids is that of time.
+    pub(crate) fn newest_rollout(&self, service: &ServiceId) -> Option<&Rollout> {
+        self.rollouts.values().rev().find(|rollout| &rollout.service == service)
+    }
+
     /// The segment of the audit log that is written now.
     pub(crate) fn segment(&self) -> u64 {
         self.recovery.as_ref().map_or(0, |recovery| recovery.segment)

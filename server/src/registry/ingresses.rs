@@ -64,8 +64,9 @@ impl Registry {
         self.recent.write().unwrap_or_else(PoisonError::into_inner).forget(host);
     }
 
-    /// The same routes, with the requests that each release got lately.
-    pub(crate) fn with_recent(&self, view: RoutesView, traffic: &Traffic, now: Timestamp) -> RoutesView {
+    /// The same routes, with the hosts that are not connected, and the requests that each release got lately.
+    pub(crate) fn completed(&self, view: RoutesView, traffic: &Traffic, now: Timestamp) -> RoutesView {
+        let view = view.with_hosts(|host| (self.liveness(host, now), self.last_seen(host)));
         view.with_recent(traffic, &self.recent.read().unwrap_or_else(PoisonError::into_inner), now)
     }
 

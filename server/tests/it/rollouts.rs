@@ -79,6 +79,21 @@ async fn a_release_is_rolled_out_replaced_and_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_deploy_without_a_host_says_how_to_add_one() {
+    let (fleet, _players) = fleet_of(&[], &[]).await;
+    assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "failed");
+    let shown = status(&fleet).await;
+    let ended = shown["ended"].as_str().unwrap();
+    assert!(ended.starts_with("r1 failed: no host takes it: the fleet has no hosts"), "{shown}");
+    assert!(ended.contains("windlass host token HOST"), "{shown}");
+    let mut control = fleet.control("deployer/default").await;
+    let request = pb::ListReleasesRequest { service: "default/web".to_owned() };
+    let listed = control.list_releases(request).await.unwrap().into_inner();
+    let releases: serde_json::Value = serde_json::from_slice(&listed.view).unwrap();
+    assert_eq!((&releases[0]["good"], &releases[0]["outcome"]), (&false.into(), &"failed".into()));
+}
+
+#[tokio::test]
 async fn a_rollback_said_twice_goes_back_once() {
     let (fleet, players) = fleet_of(&["web-1", "web-2"], &[]).await;
     for (counter, content) in [(1, "one"), (2, "two")] {
@@ -112,6 +127,42 @@ async fn a_rollback_said_while_it_is_aborted_is_meant_once_more() {
     control.steer_rollout(abort).await.unwrap();
     let second = control.rollback(back()).await.unwrap().into_inner();
     assert_eq!((first.release.as_str(), second.release.as_str()), ("r2", "r2"));
+}
+
+#[tokio::test]
+async fn a_refused_rollback_names_the_release_that_served_last() {
+    let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    for (counter, content) in [(1, "one"), (2, "two"), (3, "three"), (4, "four")] {
+        assert_eq!(deploy(&fleet, &release(counter, 2, content)).await, "succeeded");
+    }
+    let mut control = fleet.control("deployer/default").await;
+    for (to, arrives) in [("", "r3"), ("", "r2"), ("", "r1"), ("r3", "r3"), ("r4", "r4")] {
+        let request = pb::RollbackRequest { service: "default/web".to_owned(), to: to.to_owned() };
+        let back = control.rollback(request).await.unwrap().into_inner();
+        assert_eq!(back.release, arrives);
+        assert_eq!(follow(&fleet, &back.rollout).await, "succeeded");
+    }
+    let again = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let refused = control.rollback(again).await.unwrap_err();
+    assert!(refused.message().contains("nobody rolled back from"), "{refused}");
+    let hint = refused.metadata().get("windlass-hint").unwrap().to_str().unwrap().to_owned();
+    assert!(hint.contains("each of r3, r1, r2; r3 served last: go to it"), "{hint}");
+    assert!(hint.ends_with("`windlass rollback default/web --to r3`"), "{hint}");
+}
+
+#[tokio::test]
+async fn a_deploy_during_a_rollout_is_told_which_and_what_to_do() {
+    let (fleet, players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    drop(players);
+    let mut control = fleet.control("deployer/default").await;
+    let first = control.submit_release(request(&fleet, &release(1, 2, "one"))).await.unwrap().into_inner();
+    let refused = control.submit_release(request(&fleet, &release(2, 2, "two"))).await.unwrap_err();
+    assert!(refused.message().contains("is active: to r1, asked for by "), "{refused}");
+    let hint = refused.metadata().get("windlass-hint").unwrap().to_str().unwrap().to_owned();
+    for way in ["rollout watch", "rollout abort", "--supersede"] {
+        assert!(hint.contains(way), "{way}: {hint}");
+    }
+    assert!(hint.contains(&first.rollout), "{hint}");
 }
 
 #[tokio::test]

@@ -118,14 +118,17 @@ fn dev_is_honest_and_leaves_nothing_behind() {
     taken(http_port, "`--http-port`");
     drop(http_listening);
 
-    // No engine: no fleet that runs.
+    // No engine: it is said at once, and nothing was made.
     let nowhere = format!("unix://{}", folder.join("none.sock").display());
-    Dev::start(&folder, ports, &nowhere, &more).fails(&[
-        "not ready",
-        "engine",
-        &nowhere,
-        "windlass-agent.log",
-    ]);
+    Dev::start(&folder, ports, &nowhere, &more).fails(&["no engine answers at", &nowhere, "--engine"]);
+    assert!(!dir.exists());
+
+    // An engine that says nothing: no fleet that runs.
+    let silent = folder.join("silent.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+    let deaf = format!("unix://{}", silent.display());
+    Dev::start(&folder, ports, &deaf, &more).fails(&["not ready", "engine", &deaf, "windlass-agent.log"]);
+    drop(listener);
 
     // A program that ends says why, and where its log is.
     let settings = dir.join("server/server.toml");
@@ -148,6 +151,17 @@ fn dev_is_honest_and_leaves_nothing_behind() {
     let cli = Cli::new(program("windlass"), environment);
     let manifest = Service::web(&format!("{registry}/web:v1"), 2).write(&folder, "web.yaml");
     cli.run(&["deploy", "-f", path(&manifest), "--timeout", "2m"]).expect_code(0);
+    assert_eq!(running(&engine), 2);
+
+    // An agent that dies is started again, and containers run on.
+    let parent = dev.process.pid().to_string();
+    let killed = Command::new("pkill").args(["-KILL", "-P", &parent, "windlass-agent"]).status().unwrap();
+    assert!(killed.success());
+    wait::until("dev says that its agent is started again", Duration::from_secs(20), || {
+        let said = dev.process.output();
+        if said.contains("started again (1 of 5)") { Ok(()) } else { Err(said) }
+    });
+    cli.run(&["wait", "dev-1", "--timeout", "40s"]).expect_code(0);
     assert_eq!(running(&engine), 2);
     dev.interrupt();
     let status = dev.end();

@@ -24,7 +24,7 @@ fn yaml_that_is_none_is_refused_with_its_position() {
     #[rustfmt::skip]
     let table = [
         ("a key twice", "service: a\nimage: b\nimage: c\n", "web.yaml:3:1: the key `image` stands here a second time\n  hint: keep one of the two"),
-        ("bad indentation", "service: web\n  image: b\n", "web.yaml:2:8: not valid YAML: mapping values are not allowed in this context"),
+        ("bad indentation", "service: web\n  image: b\n", "web.yaml:2:8: not valid YAML: mapping values are not allowed in this context\n  hint: look at the indentation: keys of one map begin in the same column, and what belongs to a key stands two spaces further in; text with `: ` in it needs quotes"),
         ("an open bracket", "service: web\nimage: [a\n", "web.yaml:2:8: not valid YAML: unclosed bracket '['"),
         ("a tab", "service: web\n\timage: b\n", "web.yaml:1:10: not valid YAML: while scanning a plain scalar, found a tab\n  hint: indent with spaces"),
         ("nothing", "", "web.yaml:1:1: there is no manifest in it\n  hint: begin with `service:` and `image:`"),

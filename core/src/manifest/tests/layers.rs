@@ -51,13 +51,18 @@ fn an_error_names_the_layer_it_came_from() {
         Err(errors) => errors.to_string(),
     };
     #[rustfmt::skip]
-    let table: [(&str, &[&str], &str); 7] = [
+    let table: [(&str, &[&str], &str); 12] = [
         ("replica: 3", &[], "environments/production.yaml:1:1: `replica`: unknown key\n  hint: did you mean `replicas`?"),
         ("\nsoak: 1", &[], "environments/production.yaml:2:7: `soak`: `1` is not a duration (like `10s`, `5m`, `1h30m` or `24h`)\n  hint: with a unit: `1s`"),
         ("a: [", &[], "environments/production.yaml:1:4: not valid YAML: unclosed bracket '['"),
         ("environment: staging", &[], "environments/production.yaml:1:14: `environment`: this overlay is for `production`; take the key away"),
         ("- a", &[], "environments/production.yaml:1:1: an overlay is a map, found a list"),
         ("{}", &["replicas=0"], "--set replicas=0: `replicas`: must be at least 1\n  hint: `windlass stop SERVICE` stops every instance and keeps volumes, ports and images"),
+        ("{}", &["replicas=many"], "--set replicas=many: `replicas`: expected a number or a map, found text\n  hint: write `--set replicas=3`"),
+        ("{}", &["health=/up"], "--set health=/up: `health`: expected a map, found text\n  hint: write `--set health.readiness.http=/up`"),
+        ("{}", &["strategy=recreate"], "--set strategy=recreate: `strategy`: expected a map, found text\n  hint: write `--set 'strategy.recreate={}'`"),
+        ("{}", &["web:soak=1"], "--set web:soak=1: `soak`: `1` is not a duration (like `10s`, `5m`, `1h30m` or `24h`)\n  hint: write `--set web:soak=1s`"),
+        ("{}", &["replcas=3"], "--set replcas=3: `replcas`: unknown key\n  hint: did you mean `--set replicas=3`?"),
         ("{}", &["env.X.Y=1"], "--set env.X.Y=1: `env.X`: expected text, found a map"),
     ];
     for (overlay, settings, want) in table {

@@ -109,7 +109,8 @@ fn starting() {
             let result = start(&service, Some(&active), target(3, kind, supersede), id, at(9));
             match result {
                 Err(error) => {
-                    assert_eq!(error, StartError::Active(active.id), "{case}");
+                    let StartError::Active { id, release, actor, .. } = error;
+                    assert_eq!((id, release, actor), (active.id, active.to.counter, active.actor), "{case}");
                     assert!(!state.is_final() && !over_active, "{case} in {state:?}");
                 }
                 Ok((next, rollout, superseded)) => {
@@ -128,4 +129,15 @@ fn starting() {
             }
         }
     }
+}
+
+#[test]
+fn a_rollback_that_supersedes_leaves_what_the_service_was_at() {
+    let (service, active) = rollout_in(State::Advancing);
+    let good = service.last_good().unwrap();
+    assert_ne!(service.current, Some(good), "the release on trial is not good yet");
+    let id = "00000002".parse().unwrap();
+    let target = Target { release: good, ..target(3, Kind::Rollback, false) };
+    let (_, back, _) = start(&service, Some(&active), target, id, at(9)).unwrap();
+    assert_eq!((back.left, back.to), (Some(active.to.counter), good));
 }

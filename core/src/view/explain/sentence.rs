@@ -15,20 +15,22 @@ pub(super) const NAMED: usize = 8;
 /// A decision in a sentence.
 pub(super) fn text(what: &What) -> String {
     match what {
-        What::Started { by, kind, from, to, supersedes, retry_quarantined } => {
-            let verb = match kind {
-                Kind::Deploy => "a deploy of",
-                Kind::Rollback => "going back to",
-                Kind::Restart => "new instances of",
+        What::Started { by, kind, from, left, to, supersedes, retry_quarantined } => {
+            let asked = match (kind, from) {
+                (Kind::Deploy, Some(from)) => format!("a deploy of {to}; it goes back to {from} if it fails"),
+                (Kind::Deploy, None) => format!("a deploy of {to}; there is no good release to go back to"),
+                (Kind::Rollback, _) => {
+                    let left = left.map(|left| format!(" from {left}")).unwrap_or_default();
+                    format!("going back{left} to {to}")
+                }
+                (Kind::Restart, _) => {
+                    format!("new instances of {to}; a slot whose new instance fails keeps its old one")
+                }
             };
-            let from = from.map_or_else(
-                || "there is no good release to go back to".to_owned(),
-                |from| format!("it goes back to {from} if it fails"),
-            );
             let over =
                 supersedes.as_ref().map(|id| format!("; takes over from rollout {id}")).unwrap_or_default();
             let retry = if *retry_quarantined { "; content that failed before may start" } else { "" };
-            format!("{by} asked for {verb} {to}; {from}{over}{retry}")
+            format!("{by} asked for {asked}{over}{retry}")
         }
         What::Placed { slots, more, wanted, .. } => {
             let wanted = wanted.map_or_else(|| "one on every host".to_owned(), |n| format!("{n} wanted"));
@@ -159,4 +161,36 @@ fn named(list: impl Iterator<Item = String>, more: u32) -> String {
     list.truncate(NAMED);
     let text = list.join(", ");
     if hidden == 0 { text } else { format!("{text} and {hidden} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Counter;
+
+    #[test]
+    fn a_start_names_a_fallback_only_where_there_is_one() {
+        let said = |kind, from: Option<u64>, left: Option<u64>| {
+            text(&What::Started {
+                by: "operator/ann".to_owned(),
+                kind,
+                from: from.map(Counter),
+                left: left.map(Counter),
+                to: Counter(2),
+                supersedes: None,
+                retry_quarantined: false,
+            })
+        };
+        #[rustfmt::skip]
+        let table = [
+            (Kind::Deploy,   Some(1), Some(1), "a deploy of r2; it goes back to r1 if it fails"),
+            (Kind::Deploy,   None,    None,    "a deploy of r2; there is no good release to go back to"),
+            (Kind::Rollback, Some(2), Some(4), "going back from r4 to r2"),
+            (Kind::Rollback, Some(3), None,    "going back to r2"),
+            (Kind::Restart,  Some(2), Some(2), "new instances of r2; a slot whose new instance fails keeps its old one"),
+        ];
+        for (kind, from, left, want) in table {
+            assert_eq!(said(kind, from, left), format!("operator/ann asked for {want}"));
+        }
+    }
 }

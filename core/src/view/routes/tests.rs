@@ -114,6 +114,22 @@ fn an_endpoint_is_ejected_when_all_that_know_it_say_so() {
 }
 
 #[test]
+fn endpoints_of_hosts_that_are_silent_are_marked() {
+    let shown = |liveness: Liveness| {
+        let view = routes(&traffic(false, true, &[]), &"production".parse().unwrap(), None).unwrap();
+        let view = view.with_hosts(|_| (liveness, Some(Timestamp::ZERO)));
+        let rows = crate::view::RowView::routes(&view);
+        let crate::view::RowView::Route(row) = &rows[0] else { panic!("{rows:?}") };
+        let endpoint = &view.services[0].endpoints[0];
+        (endpoint.state.clone(), endpoint.host_state, endpoint.as_of, row.serving)
+    };
+    let seen = Some(Timestamp::ZERO);
+    assert_eq!(shown(Liveness::Connected), ("serving".to_owned(), None, None, 1));
+    assert_eq!(shown(Liveness::Suspect), ("serving".to_owned(), Some(Liveness::Suspect), seen, 1));
+    assert_eq!(shown(Liveness::Lost), ("serving".to_owned(), Some(Liveness::Lost), seen, 0));
+}
+
+#[test]
 fn an_endpoint_that_stands_by_is_said_to_serve_once_it_does() {
     let seen = |state: EndpointState| {
         let mut seen = traffic(true, true, &[("edge-1", Some((17, 2)))]);

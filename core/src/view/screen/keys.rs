@@ -102,7 +102,7 @@ fn service(row: &ServiceRow) -> Vec<Key<'_>> {
         number(row.cpu_percent),
         count(row.memory_used),
         Key::Number(f64::from(status.restarts)),
-        status.conditions.first().map_or(Key::None, |condition| words(condition.line())),
+        status.why().map_or(Key::None, words),
     ]
 }
 

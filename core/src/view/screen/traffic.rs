@@ -20,7 +20,7 @@ pub struct RouteRow {
     pub weight: Option<Weight>,
     /// The requests that it got lately.
     pub recent: Option<RecentView>,
-    /// Endpoints that take requests.
+    /// Endpoints that take requests, those of lost hosts left out.
     pub serving: u32,
     /// Endpoints of the release in the table, the first ones.
     pub endpoints: Vec<EndpointView>,
@@ -77,8 +77,7 @@ fn row(
     recent: Option<RecentView>,
 ) -> RowView {
     let of = |endpoint: &&EndpointView| release.is_some() && endpoint.release == release;
-    let takes = |endpoint: &&EndpointView| ["serving", "stands_in"].contains(&endpoint.state.as_str());
-    let serving = routed.endpoints.iter().filter(of).filter(takes).count();
+    let serving = routed.endpoints.iter().filter(of).filter(|endpoint| endpoint.is_serving()).count();
     RowView::Route(Box::new(RouteRow {
         environment: view.environment.clone(),
         service: routed.service.clone(),

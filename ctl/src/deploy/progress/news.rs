@@ -1,8 +1,8 @@
 //! The news of a rollout for people. Pure: views and the time in, lines out.
 //!
 //! Many views differ in nothing but a byte counter, or in what is waited for between two heartbeats. A line is said
-//! when the state or the available count changes, when an instance changes its state, and, once, when the same
-//! thing has been waited for longer than [`LASTING`].
+//! when the state or the available count changes, when an instance changes its state, and when the same thing has been
+//! waited for longer than [`LASTING`]: once, and again where nothing else was said for [`AGAIN`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use windlass_core::SlotId;
 use windlass_core::rollout::State;
 use windlass_core::view::{RolloutView, SlotView};
 
+use super::away::AGAIN;
 use crate::table::{Wait, hook_words};
 
 /// A wait of more than this is worth a line.
@@ -28,6 +29,8 @@ pub(in crate::deploy) struct News {
     hooks: BTreeMap<String, String>,
     waits: BTreeMap<String, Waited>,
     said: BTreeSet<String>,
+    /// When the last line was said.
+    said_at: Option<Instant>,
 }
 
 /// Something waited for.
@@ -67,18 +70,28 @@ impl News {
             }
         }
         self.hear(view, now);
+        if !lines.is_empty() {
+            self.said_at = Some(now);
+        }
         lines.extend(self.waited(now));
         lines
     }
 
-    /// The waits that have come to last too long by now and were not said; none most of the time.
+    /// The waits that have come to last too long by now and were not said, or all of them where nothing was said for a while;
+    /// none most of the time.
     pub(in crate::deploy) fn waited(&mut self, now: Instant) -> Option<String> {
-        let said = &self.said;
-        let due: Vec<String> =
-            self.lasting(now).filter(|what| !said.contains(*what)).map(str::to_owned).collect();
-        let text = (!due.is_empty()).then(|| format!("  waiting: {}", self.words(&due, now)));
+        let lasting: Vec<String> = self.lasting(now).map(str::to_owned).collect();
+        let due: Vec<String> = lasting.iter().filter(|what| !self.said.contains(*what)).cloned().collect();
+        let is_silent = self.said_at.is_some_and(|at| now.duration_since(at) >= AGAIN);
+        let (verb, shown) = match (due.is_empty(), is_silent && !lasting.is_empty()) {
+            (false, _) => ("waiting", &due),
+            (true, true) => ("still waiting", &lasting),
+            (true, false) => return None,
+        };
+        let text = format!("  {verb}: {}", self.words(shown, now));
         self.said.extend(due);
-        text
+        self.said_at = Some(now);
+        Some(text)
     }
 
     /// Everything that has lasted too long, said or not: for a line that is drawn again and again.

@@ -131,6 +131,8 @@ fn view(state: &State, entry: &ReleaseEntry) -> Option<ReleaseView> {
     let release = state.releases.get(&entry.name.digest)?;
     let known = state.services.get(&entry.service)?;
     let envelope = Envelope::parse(&entry.envelope, PayloadType::Release.max_len()).ok()?;
+    let mut newest = state.rollouts.values().rev();
+    let newest = newest.find(|rollout| rollout.service == entry.service && rollout.to == entry.name);
     Some(ReleaseView {
         release: release.counter,
         environment: release.environment.clone(),
@@ -142,6 +144,7 @@ fn view(state: &State, entry: &ReleaseEntry) -> Option<ReleaseView> {
         created_at: release.created_at,
         good: known.good.iter().any(|good| good.digest == entry.name.digest),
         current: known.current.is_some_and(|current| current.digest == entry.name.digest),
+        outcome: newest.map(|rollout| rollout.state).filter(|state| state.is_final()),
         signed_by: envelope.signatures().iter().filter_map(|signature| signature.keyid.clone()).collect(),
     })
 }

@@ -143,6 +143,9 @@ pub(super) fn status_of(
     if let Some(traffic) = fleet.traffic() {
         view.conditions.extend(view::routes_conditions(service, slots, traffic, now));
     }
+    if view.instances.is_empty() && rollout.is_none() {
+        view.with_last(state.newest_rollout(&service.id));
+    }
     Some(view)
 }
 

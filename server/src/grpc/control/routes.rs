@@ -32,7 +32,7 @@ pub(super) fn list(coordinator: &Coordinator, caller: &Caller, text: &str) -> Re
     let only = wanted.map(|id| &id.name);
     let now = coordinator.ledger.now();
     let views = environments.filter_map(|name| view::routes(&traffic, name, only));
-    let views: Vec<_> = views.map(|view| coordinator.registry.with_recent(view, &traffic, now)).collect();
+    let views: Vec<_> = views.map(|view| coordinator.registry.completed(view, &traffic, now)).collect();
     answer::whole(&views, "name a service: `windlass routes SERVICE`")
 }
 

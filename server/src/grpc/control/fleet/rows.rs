@@ -132,7 +132,7 @@ async fn routes(
     let mut rows = Vec::new();
     for environment in traffic.tables.keys() {
         if let Some(view) = view::routes(&traffic, environment, None) {
-            rows.extend(of(&coordinator.registry.with_recent(view, &traffic, now)));
+            rows.extend(of(&coordinator.registry.completed(view, &traffic, now)));
         }
         yield_now().await;
     }

@@ -1,0 +1,64 @@
+//! A coordinator that is away while its rollout is followed. Pure: the time in, lines out.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use windlass_core::time::display_duration;
+
+/// A line is said again after so long.
+pub(super) const AGAIN: Duration = Duration::from_secs(30);
+
+/// Since when the coordinator is away, and when that was said last; none while it answers.
+#[derive(Debug, Default)]
+pub(super) struct Away(Option<(Instant, Instant)>);
+
+impl Away {
+    /// The line for a call that failed; none if the last one was said a moment ago.
+    pub(super) fn failed(&mut self, why: &str, timeout: Duration, now: Instant) -> Option<String> {
+        let tail = format!(
+            "the rollout may go on where the hosts are; trying again until --timeout ({})",
+            display_duration(timeout)
+        );
+        match &mut self.0 {
+            None => {
+                self.0 = Some((now, now));
+                Some(format!("lost the coordinator ({why}); {tail}"))
+            }
+            Some((since, said)) if now.duration_since(*said) >= AGAIN => {
+                *said = now;
+                let away = Duration::from_secs(now.duration_since(*since).as_secs());
+                Some(format!("no coordinator for {} ({why}); {tail}", display_duration(away)))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Notes that it answers. Returns whether it was away.
+    pub(super) fn is_back(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+
+    pub(super) const fn is_away(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coordinator_that_stays_away_is_said_every_half_minute() {
+        let (mut away, start) = (Away::default(), Instant::now());
+        let mut at = |seconds: u64| {
+            away.failed("refused", Duration::from_secs(600), start + Duration::from_secs(seconds))
+        };
+        let tail = "the rollout may go on where the hosts are; trying again until --timeout (10m)";
+        assert_eq!(at(0), Some(format!("lost the coordinator (refused); {tail}")));
+        assert_eq!((at(3), at(29)), (None, None));
+        assert_eq!(at(30), Some(format!("no coordinator for 30s (refused); {tail}")));
+        assert_eq!(at(59), None);
+        assert_eq!(at(61), Some(format!("no coordinator for 1m1s (refused); {tail}")));
+        assert!(away.is_back() && !away.is_back() && !away.is_away());
+    }
+}
