@@ -18,6 +18,7 @@
 
 mod asks;
 mod collect;
+mod container;
 mod disposition;
 mod ended;
 mod identity;
@@ -37,11 +38,12 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use ended::{Outcome, PullFailure, StartFailure};
-pub use input::{
-    Answers, Checked, Container, ContainerState, Desired, GpuClaim, Health, Lease, Likeness, LocalHost,
-    LocalImage, Observed, PlanNumber, RestartPolicy, Tested, VerifiedRelease,
+pub use container::{
+    Answers, Checked, Container, ContainerState, GpuClaim, Health, Likeness, PlanNumber, RestartPolicy,
+    Tested,
 };
+pub use ended::{Outcome, PullFailure, StartFailure};
+pub use input::{Desired, Lease, LocalHost, LocalImage, Observed, VerifiedRelease};
 pub(crate) use judge::health_deadline;
 pub use memory::{
     FailedSlot, Forbidden, InstanceMemory, Memory, NetworkMemory, PulledImage, Quarantined, SlotMemory,

@@ -43,6 +43,7 @@ mod placing;
 pub(crate) mod planner;
 mod preparing;
 mod questions;
+mod reason;
 mod restart;
 mod returning;
 pub(crate) mod revert;

@@ -14,7 +14,8 @@ use crate::plan::{Phase, PlanSlot};
 use crate::release::{Smoke, Spec, WarmUp};
 use crate::time::Timestamp;
 
-use super::input::{Answers, Container, ContainerState, VerifiedRelease};
+use super::container::{Answers, Container, ContainerState};
+use super::input::VerifiedRelease;
 use super::judge::{self, Owes};
 use super::questions::{Ask, Question, WantedChecks};
 use super::turn::Turn;

@@ -3,7 +3,8 @@
 use crate::digest::Digest;
 use crate::plan::{Order, Phase, PlanSlot};
 
-use super::input::{Container, VerifiedRelease};
+use super::container::Container;
+use super::input::VerifiedRelease;
 use super::memory::SlotMemory;
 use super::ports;
 

@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use crate::condition::{Condition, ConditionCode};
 use crate::id::SlotId;
 
+use super::container::{Container, Likeness};
 use super::ended::Outcome;
-use super::input::{Container, Desired, Likeness, Observed};
+use super::input::{Desired, Observed};
 use super::memory::{self, InstanceMemory, Memory};
 use super::tasks;
 

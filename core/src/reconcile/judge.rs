@@ -8,7 +8,8 @@ use crate::release::Spec;
 use crate::time::Timestamp;
 use crate::units::Span;
 
-use super::input::{Container, ContainerState, Desired, RestartPolicy};
+use super::container::{Container, ContainerState, RestartPolicy};
+use super::input::Desired;
 use super::memory::{FailedSlot, InstanceMemory, Memory, Quarantined};
 
 /// The health deadline of a release without a startup probe.

@@ -13,7 +13,8 @@ use crate::id::{EnvironmentId, ServiceId, SlotId};
 use crate::observation::{Evidence, LastExit};
 use crate::time::Timestamp;
 
-use super::input::{Container, Observed, PlanNumber};
+use super::container::{Container, PlanNumber};
+use super::input::Observed;
 
 pub use networks::NetworkMemory;
 pub(super) use networks::told;

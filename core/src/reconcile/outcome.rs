@@ -8,8 +8,9 @@ use crate::observation::{Clock, FailureReason, Fault, TroubleCode};
 use crate::plan::PlanSlot;
 use crate::time::Timestamp;
 
+use super::container::Container;
 use super::ended::{Outcome, PullFailure, StartFailure};
-use super::input::{Container, Desired, Observed};
+use super::input::{Desired, Observed};
 use super::judge;
 use super::memory::{Forbidden, Memory, PullTrouble, PulledImage, Retry, StepTrouble};
 use super::ports;

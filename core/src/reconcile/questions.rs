@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::input::{PlanNumber, VerifiedRelease};
+use super::container::PlanNumber;
+use super::input::VerifiedRelease;
 use crate::time::Timestamp;
 
 /// Something to be asked of an instance now.

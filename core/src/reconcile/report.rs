@@ -10,7 +10,7 @@ use crate::traffic::PortSide;
 
 use super::Turn;
 use super::asks;
-use super::input::{Container, ContainerState};
+use super::container::{Container, ContainerState};
 use super::judge;
 use super::step::Step;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::capacity::{DeviceFull, Need, device_fits};
 use crate::host::HostPolicy;
 
+use super::container::Container;
 pub use super::input::Capacity;
-use super::input::Container;
 
 /// Share of the disk that stays free, in percent: below, nothing new is started.
 const DISK_RESERVE: u64 = 5;

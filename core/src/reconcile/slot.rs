@@ -6,8 +6,8 @@ use crate::observation::{Refusal, RefusalCode, SlotStatus};
 use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
+use super::container::{Container, ContainerState, RestartPolicy};
 use super::disposition::{Disposition, SlotContext};
-use super::input::{Container, ContainerState, RestartPolicy};
 use super::judge;
 use super::step::{Step, Target};
 

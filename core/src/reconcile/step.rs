@@ -13,7 +13,8 @@ use crate::observation::{SlotObservation, TaskObservation};
 use crate::release::Image;
 use crate::time::Timestamp;
 
-use super::input::{GpuClaim, PlanNumber, VerifiedRelease};
+use super::container::{GpuClaim, PlanNumber};
+use super::input::VerifiedRelease;
 use super::memory::Memory;
 use super::questions::{Ask, WantedChecks};
 

@@ -29,8 +29,9 @@ use crate::time::Timestamp;
 use crate::units::Span;
 
 use super::Turn;
+use super::container::{Container, ContainerState};
 use super::ended::{Outcome, StartFailure};
-use super::input::{Container, ContainerState, Observed};
+use super::input::Observed;
 use super::memory::Memory;
 use super::memory::tasks::{TaskMemory, millis};
 use super::step::{Step, Target};

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::input::{Container, Desired, Observed, PlanNumber};
+use super::container::{Container, PlanNumber};
+use super::input::{Desired, Observed};
 use super::judge;
 use super::memory::{self, Memory};
 use super::questions::{Ask, WantedChecks};

@@ -5,8 +5,9 @@ use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
 use super::super::asks::times_of;
+use super::super::container::Container;
 use super::super::disposition::SlotContext;
-use super::super::input::{Container, Lease};
+use super::super::input::Lease;
 use super::super::judge;
 
 impl<'a> SlotContext<'a> {

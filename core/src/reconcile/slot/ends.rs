@@ -8,7 +8,7 @@ use crate::observation::LastExit;
 use crate::time::Timestamp;
 
 use super::super::Turn;
-use super::super::input::{Container, ContainerState};
+use super::super::container::{Container, ContainerState};
 use super::super::memory::InstanceMemory;
 
 /// So many restarts within [`WINDOW`] are a crash loop.

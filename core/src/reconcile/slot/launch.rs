@@ -12,8 +12,9 @@ use crate::release::{Image, Spec};
 
 use super::super::Turn;
 use super::super::asks;
+use super::super::container::{Container, GpuClaim};
 use super::super::disposition::{Disposition, SlotContext};
-use super::super::input::{Container, GpuClaim, VerifiedRelease};
+use super::super::input::VerifiedRelease;
 use super::super::judge;
 use super::super::memory::{PullTrouble, Retry};
 use super::super::networks;

@@ -6,8 +6,8 @@ use crate::observation::Fault;
 use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
+use super::super::container::{Container, ContainerState};
 use super::super::disposition::SlotContext;
-use super::super::input::{Container, ContainerState};
 use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::FailedSlot;
 

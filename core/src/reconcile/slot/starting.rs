@@ -7,8 +7,8 @@ use crate::time::Timestamp;
 
 use super::super::Turn;
 use super::super::asks::times_of;
+use super::super::container::{Container, ContainerState};
 use super::super::disposition::Disposition;
-use super::super::input::{Container, ContainerState};
 use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::{self, Restarts};
 use super::super::outcome::START_DELAY;

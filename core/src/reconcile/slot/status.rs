@@ -6,8 +6,8 @@ use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
 use super::super::asks::times_of;
+use super::super::container::Container;
 use super::super::disposition::{Disposition, SlotContext};
-use super::super::input::Container;
 use super::super::judge;
 use super::super::memory::PullTrouble;
 

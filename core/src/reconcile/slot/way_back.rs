@@ -5,7 +5,7 @@ use crate::condition::{Condition, ConditionCode};
 use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
-use super::super::input::Container;
+use super::super::container::Container;
 use super::super::room;
 use super::launch;
 

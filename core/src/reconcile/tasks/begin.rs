@@ -8,7 +8,8 @@ use crate::observation::{Refusal, RefusalCode, TaskEnd, TaskOutcome, TaskState};
 use crate::plan::{PlanSlot, Task};
 
 use super::super::Turn;
-use super::super::input::{GpuClaim, VerifiedRelease};
+use super::super::container::GpuClaim;
+use super::super::input::VerifiedRelease;
 use super::super::memory::tasks::TaskMemory;
 use super::super::networks;
 use super::super::room;

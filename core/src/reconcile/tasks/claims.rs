@@ -3,7 +3,7 @@
 use crate::capacity::{GpuTaken, Need};
 use crate::id::ServiceId;
 use crate::plan::Task;
-use crate::reconcile::input::Container;
+use crate::reconcile::container::Container;
 use crate::reconcile::memory::Memory;
 
 /// The fifth part of the name of a hook's container; that of an instance has a number there.
