@@ -204,7 +204,7 @@ mod tests {
             admission.greeted(&admitted).map(|_| admitted)
         });
         let waiting: Vec<_> = newcomers.collect();
-        assert!((256..512).contains(&waiting.len()), "{}", waiting.len());
+        assert!((512..1024).contains(&waiting.len()), "{}", waiting.len());
         assert!(waiting.iter().all(|one| !one.cut.is_cancelled()));
     }
 

@@ -202,6 +202,7 @@ fn a_rollout_that_failed_on_one_host() {
       ],
       "from": "r1",
       "kind": "deploy",
+      "left": "r1",
       "outcome": "paused",
       "reason": "production/web/1 on host h0001: refused: no_room: memory",
       "release": "r2",
