@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::{get_of, measured};
 use crate::fleet::LIMIT;
 
-/// Panels that have nothing to show of this fleet, with which nothing is wrong.
-const EMPTY: [&str; 7] = [
+/// Panels that have nothing to show of this fleet, with which nothing is wrong, and whose GPU cannot tell its power.
+const EMPTY: [&str; 8] = [
     "windlass_rollout_active == 1",
     "windlass_rollout_step",
     "windlass_rollout_waits",
@@ -22,6 +22,7 @@ const EMPTY: [&str; 7] = [
     "> 0",
     "rolled_back|failed",
     "windlass_instance_throttled_ratio",
+    "windlass_gpu_power_watts",
 ];
 
 /// A Prometheus, which is killed at the end of the test.
