@@ -164,6 +164,9 @@ fn disks(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
     Ok(())
 }
 
+/// Reads one figure of a GPU; `None` if it cannot tell.
+type Reading = fn(&GpuStats) -> Option<f64>;
+
 fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
     let infos = hosts.iter().flat_map(|host| {
         host.member.facts.gpus.iter().map(|gpu| {
@@ -213,7 +216,7 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         out.gauge(name, help, of_gpus(hosts, move |gpu| Some(value(gpu))))?;
     }
     // A card that cannot tell has no sample: 0 is a figure.
-    let readings: [(&str, &str, fn(&GpuStats) -> Option<f64>); 5] = [
+    let readings: [(&str, &str, Reading); 5] = [
         ("gpu_busy_ratio", "Share of time in which a GPU was busy", |of| {
             of.readings.utilization.map(|percent| percent / 100.0)
         }),
