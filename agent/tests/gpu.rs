@@ -241,7 +241,7 @@ async fn what_becomes_of_gpus_is_seen_within_a_look_and_told() {
     };
     assert_eq!((of_memory(0), of_memory(1)), ((0, 0, false, false), (3, 2, true, true)));
     assert_eq!((ill.stats[0].processes[0].pid, ill.gpus[0].reserved), (4711, 500 << 20));
-    // What it cannot tell is no number: 0 °C would be one.
+    // A value that it cannot tell is no number: 0 °C would be one.
     scene.say("fail nvmlDeviceGetTemperature 3 1\nfail nvmlDeviceGetPowerUsage 3 1");
     let mute = until(&mut seen, "one is mute", |seen| {
         seen.stats.get(1).is_some_and(|of| of.readings.power.is_none() && of.readings.temperature.is_none())

@@ -140,7 +140,7 @@ impl GpuAccess {
 pub struct GpuStats {
     /// UUID.
     pub uuid: String,
-    /// What it measures.
+    /// Its measurements.
     #[serde(flatten)]
     #[schemars(with = "WrittenReadings")]
     pub readings: GpuReadings,
@@ -209,7 +209,7 @@ impl GpuStats {
     }
 }
 
-/// What a GPU measures; none of what it cannot tell.
+/// Measurements of a GPU; none where it cannot tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "WrittenReadings", into = "WrittenReadings")]
 pub struct GpuReadings {

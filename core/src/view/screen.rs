@@ -85,7 +85,7 @@ pub struct GpuRow {
     pub lost: Option<GpuLost>,
     /// How it does; none if nobody said so lately.
     pub stats: Option<GpuStats>,
-    /// What is wrong with it.
+    /// Its conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<ConditionView>,
     /// Slots that have it.

@@ -14,9 +14,11 @@ use crate::plans::{self, Overlay};
 use crate::registry::Registry;
 use crate::releases;
 
-/// After a look of `.0` or longer a service is left alone for as long again, at most `.1`: hosts that report one after the other would
-/// else have thousands of slots looked at once for each of them, and leave no time to anything else.
-const COSTLY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(250));
+/// After a look of this length a service is left alone for as long again: hosts that report one after the other would else have
+/// thousands of slots looked at once for each of them, and leave no time to anything else.
+const COSTLY: Duration = Duration::from_millis(5);
+/// The longest such rest.
+const LONGEST_REST: Duration = Duration::from_millis(250);
 
 /// The result of a look.
 #[derive(Debug, Default)]
@@ -34,7 +36,7 @@ pub(super) struct Step {
 impl Step {
     /// How long the service is left alone after a look that was costly; `None` where there is more to be done at once.
     pub(super) fn rest(&self) -> Option<Duration> {
-        (self.took >= COSTLY.0 && !self.cut_short).then(|| self.took.min(COSTLY.1))
+        (self.took >= COSTLY && !self.cut_short).then(|| self.took.min(LONGEST_REST))
     }
 }
 

@@ -22,6 +22,8 @@ use crate::process::{Process, words};
 const READY: Duration = Duration::from_secs(60);
 /// Between two looks at a rollout, at least.
 const SOON: Duration = Duration::from_millis(100);
+/// The longest time between two looks at a rollout.
+const LATEST: Duration = Duration::from_millis(500);
 
 /// A coordinator. Dropping it ends the process.
 #[derive(Debug)]
@@ -113,8 +115,8 @@ impl Coordinator {
             }
             let seen = json_line(&view);
             ensure!(begun.elapsed() < limit, "the rollout has not ended within {limit:?}: {seen}");
-            // A view of thousands of slots costs what a step does: who looks does not take part.
-            sleep(SOON.max(asked.elapsed() * 9)).await;
+            // A view of thousands of slots costs what a step does: who looks takes little part. The end is seen so much later at most.
+            sleep((asked.elapsed() * 9).clamp(SOON, LATEST)).await;
         }
     }
 
