@@ -140,6 +140,9 @@ fn serve(config: &Config, args: &IngressArgs) -> Result<(), Failure> {
         certs: args.certs.clone(),
         metrics: args.metrics,
         access_log: args.access_log.clone(),
+        trusted_proxies: args.trusted_proxy.clone(),
+        response_timeout: args.response_timeout.duration(),
+        notice: args.notice.duration(),
         drain: args.drain.duration(),
         drain_tunnels: args.drain_tunnels.duration(),
     };

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use windlass_certs::random;
-use windlass_ingress::{BadCertificates, Certificates, Ingress, Limits};
+use windlass_ingress::{BadCertificates, Certificates, Ingress, Settings, TrustedProxies};
 use windlass_process::Tasks;
 
 use crate::clock;
@@ -35,7 +35,7 @@ use report::Reporter;
 use state::State;
 use succession::Begin;
 
-pub use options::{DEFAULT_DRAIN, DEFAULT_DRAIN_TUNNELS, Options};
+pub use options::{DEFAULT_DRAIN, DEFAULT_DRAIN_TUNNELS, DEFAULT_RESPONSE_TIMEOUT, Options};
 pub use state::StateError;
 
 /// Time for tasks to end after the drain.
@@ -131,7 +131,8 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
             (Some(log), Some(queue))
         }
     };
-    let ingress = Ingress::with_access_log(Limits::default(), seed, queue);
+    let trusted_proxies = TrustedProxies::new(options.trusted_proxies.clone());
+    let ingress = Ingress::with(options.limits(), Settings { seed, access_log: queue, trusted_proxies });
     // A process that serves hands over its listeners; else this one is the first.
     let mut begin = Begin::new(&options.state).await?;
     let plan = Plan::of(options, certificates.clone());
@@ -186,7 +187,7 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
         cancel: cancel.clone(),
     };
     tasks.spawn("link", link.run());
-    let (succeeded, taken_over) = oneshot::channel();
+    let (succeeded, mut taken_over) = oneshot::channel();
     let succession = succession::Succession {
         folder: options.state.clone(),
         sockets: sockets.clone(),
@@ -198,15 +199,16 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
     };
     tasks.spawn("succession", succession.run());
     let ending = async {
-        tokio::select! {
-            () = shutdown => {
-                let (done, stopped) = oneshot::channel();
-                if orders.send(Order::Close(done)).await.is_ok() {
-                    drop(stopped.await);
-                }
-                sockets.close();
+        let has_successor = tokio::select! {
+            () = shutdown => give_notice(&ingress, options.notice, &mut taken_over).await,
+            Ok(()) = &mut taken_over => true,
+        };
+        if !has_successor {
+            let (done, stopped) = oneshot::channel();
+            if orders.send(Order::Close(done)).await.is_ok() {
+                drop(stopped.await);
             }
-            Ok(()) = taken_over => {}
+            sockets.close();
         }
         reporter.ending();
         tracing::info!("no connection is accepted any more; waiting for those that stand");
@@ -217,4 +219,17 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
     let ended = tasks.run(ending, GRACE).await;
     tracing::info!("ingress ends");
     ended.map_err(|error| IngressError::Task(error.into_boxed_dyn_error()))
+}
+
+/// Lets the load balancers before this ingress find out that it ends, while it still takes requests. Answers whether a
+/// successor has taken over meanwhile.
+async fn give_notice(ingress: &Ingress, notice: Duration, taken_over: &mut oneshot::Receiver<()>) -> bool {
+    ingress.leave();
+    if !notice.is_zero() {
+        tracing::info!(?notice, "health checks are told that this ingress ends; requests are still taken");
+    }
+    tokio::select! {
+        () = tokio::time::sleep(notice) => false,
+        Ok(()) = taken_over => true,
+    }
 }

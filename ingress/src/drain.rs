@@ -35,6 +35,8 @@ impl Default for DrainTimes {
 /// The steps that have come.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
+    /// The process ends, and no successor has its listeners.
+    pub(crate) leaves: CancellationToken,
     pub(crate) begun: CancellationToken,
     pub(crate) close_idle: CancellationToken,
     pub(crate) cut_requests: CancellationToken,

@@ -19,6 +19,7 @@ use crate::budget::RetryBudget;
 use crate::counters::ReleaseSnapshot;
 use crate::drain::{Drain, DrainTimes};
 use crate::limits::Limits;
+use crate::origin::TrustedProxies;
 use crate::registry::{CounterKey, Next, NotTaken, Registry};
 use crate::table::Table;
 use crate::upstream::Endpoint;
@@ -49,6 +50,18 @@ pub(crate) struct Shared {
     /// Requests for a name that no table has.
     pub(crate) unrouted: AtomicU64,
     pub(crate) access: Option<AccessLog>,
+    pub(crate) proxies: TrustedProxies,
+}
+
+/// The surroundings of an ingress.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The beginning of its sequence of random numbers.
+    pub seed: u64,
+    /// Gets a record of each request when it has ended, as far as there is room in it.
+    pub access_log: Option<mpsc::Sender<Access>>,
+    /// The proxies before it whose word on clients is believed.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Runs the tasks of connections to an endpoint until its drain is over. A drain of the process does not wait for them: what
@@ -130,11 +143,11 @@ impl Shared {
 impl Ingress {
     /// An ingress without a table: every request is answered with 404. `seed` begins its sequence of random numbers.
     pub fn new(limits: Limits, seed: u64) -> Self {
-        Self::with_access_log(limits, seed, None)
+        Self::with(limits, Settings { seed, ..Settings::default() })
     }
 
-    /// The same; a record of each request goes to `log` when it has ended, as far as there is room in it.
-    pub fn with_access_log(limits: Limits, seed: u64, log: Option<mpsc::Sender<Access>>) -> Self {
+    /// An ingress without a table, in its surroundings.
+    pub fn with(limits: Limits, settings: Settings) -> Self {
         let places = Arc::new(Semaphore::new(limits.connections));
         Self(Arc::new(Shared {
             limits,
@@ -146,9 +159,10 @@ impl Ingress {
             budget: RetryBudget::default(),
             places,
             registry: Mutex::default(),
-            random: AtomicU64::new(seed),
+            random: AtomicU64::new(settings.seed),
             unrouted: AtomicU64::new(0),
-            access: log.map(AccessLog::new),
+            access: settings.access_log.map(AccessLog::new),
+            proxies: settings.trusted_proxies,
         }))
     }
 
@@ -227,6 +241,12 @@ impl Ingress {
             self.0.budget.second();
             self.0.registry().tidy(&self.0.limits, Instant::now());
         }
+    }
+
+    /// Tells load balancers before it that it ends, by the answer to their health checks ([`READY`](crate::READY)). Requests are
+    /// still taken.
+    pub fn leave(&self) {
+        self.0.drain.leaves.cancel();
     }
 
     /// Tells clients to go elsewhere, and waits until every connection has ended or was cut. Listeners are to be

@@ -19,6 +19,8 @@ use crate::counters::Ended;
 use crate::exchange::{Answer, Download, Exchange, Kind, Upload};
 use crate::ingress::Shared;
 use crate::inner::Door;
+use crate::origin::Origin;
+use crate::ready;
 use crate::request::{Forwarded, Refusal, authority, join_cookies, request_headers, response_headers};
 use crate::tunnel;
 use crate::upstream::Sent;
@@ -69,11 +71,21 @@ pub(crate) async fn serve(
     client: Client,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
+    let is_inner = client.door().is_some();
+    if !is_inner && let Some(response) = ready::answer(&shared, &request) {
+        return Ok(response);
+    }
+    let (peer, tls) = (client.address.ip(), client.is_tls());
+    let origin = if is_inner {
+        Origin::direct(peer, tls)
+    } else {
+        Origin::of(&shared.proxies, peer, tls, request.headers())
+    };
     let http1 = request.version() < Version::HTTP_2;
     let switches = tunnel::asks(&request);
     let log = shared.access.as_ref();
-    let mut record = log.map(|log| log.begin(&request, client.address.ip(), client.is_tls()));
-    let mut response = answer(&shared, client, request, &mut record).await.unwrap_or_else(refuse);
+    let mut record = log.map(|log| log.begin(&request, origin.client, origin.tls));
+    let mut response = answer(&shared, client, origin, request, &mut record).await.unwrap_or_else(refuse);
     if let Some(record) = record {
         // No exchange took it along: the answer is our own, and all of it.
         record.end(response.status().as_u16(), Ended::Whole);
@@ -90,20 +102,22 @@ pub(crate) async fn serve(
 async fn answer(
     shared: &Arc<Shared>,
     client: Client,
+    origin: Origin,
     mut request: Request<Incoming>,
     record: &mut Option<Entry>,
 ) -> Result<Response<Answer>, Refusal> {
     let began = Instant::now();
     let host = authority(&request)?;
     match &client.transport {
-        Transport::Redirect { port } => return Ok(redirect(&host, *port, request.uri())),
+        // A proxy that was asked over HTTPS would be sent round in circles.
+        Transport::Redirect { port } if !origin.tls => return Ok(redirect(&host, *port, request.uri())),
         Transport::Tls(names) if !names.cover(&host) => {
             return Err(Refusal(
                 StatusCode::MISDIRECTED_REQUEST,
                 "the certificate of this connection is for other names",
             ));
         }
-        Transport::Plain | Transport::Inner(_) | Transport::Tls(_) => {}
+        Transport::Plain | Transport::Redirect { .. } | Transport::Inner(_) | Transport::Tls(_) => {}
     }
     let upgrade = tunnel::wanted(&request)?;
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -117,8 +131,7 @@ async fn answer(
     let kind = Kind { grpc: routed.target.is_grpc(), stream: head.version >= Version::HTTP_2 };
     let mut exchange = Exchange::begin(Arc::clone(&routed.counters), kind, began, record.take());
     let (http2, cookie) = (routed.target.is_http2(), routed.cookie);
-    let from =
-        Forwarded { client: client.address.ip(), tls: client.is_tls(), host: &host, id: shared.random() };
+    let from = Forwarded { origin, host: &host, id: shared.random() };
     request_headers(&mut head.headers, &from, http2);
     if let Some(protocol) = &upgrade {
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -142,7 +155,7 @@ async fn answer(
     }
     response_headers(sent.response.headers_mut());
     if let Some(cookie) = cookie {
-        sent.response.headers_mut().append(SET_COOKIE, bucket_cookie(cookie, client.is_tls()));
+        sent.response.headers_mut().append(SET_COOKIE, bucket_cookie(cookie, origin.tls));
     }
     Ok(pass_on(shared, sent, upload, exchange))
 }

@@ -76,6 +76,11 @@ impl Target {
 }
 
 impl Table {
+    /// Whether no name leads anywhere.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.wildcard.is_empty()
+    }
+
     /// Adds a name of a table.
     pub(crate) fn add(&mut self, host: &str, path: &str, target: Arc<Target>) {
         let routes = match host.strip_prefix("*.") {

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use ipnet::IpNet;
 use windlass_core::units::Span;
 
 use crate::failure::Failure;
@@ -158,12 +160,30 @@ pub(super) struct IngressArgs {
     /// Write a line of JSON for each request to this file, without its query; `-` is stdout
     #[arg(long, value_name = "FILE")]
     pub(super) access_log: Option<PathBuf>,
+    /// Network of a proxy or load balancer before this ingress, whose X-Forwarded-* headers are believed; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub(super) trusted_proxy: Vec<IpNet>,
+    /// How long an instance may take until it begins to answer a request; then the client gets 504
+    #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_RESPONSE_TIMEOUT, value_parser = a_second_or_more)]
+    pub(super) response_timeout: Span,
+    /// At the end, how long requests are still taken while /.well-known/windlass/ready answers 503 to load balancers
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub(super) notice: Span,
     /// At the end, how long requests under way may go on
     #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_DRAIN)]
     pub(super) drain: Span,
     /// At the end, how long tunnels (WebSockets) may go on
     #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_DRAIN_TUNNELS)]
     pub(super) drain_tunnels: Span,
+}
+
+fn a_second_or_more(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error| format!("{error}"))?;
+    if span.duration() < Duration::from_secs(1) {
+        Err("give one second or more".to_owned())
+    } else {
+        Ok(span)
+    }
 }
 
 /// The format of results.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::files::FileError;
 use windlass_certs::json;
 use windlass_core::network::InnerNetwork;
 use windlass_core::observation::{Refusal, RefusalCode};
@@ -13,7 +14,7 @@ use windlass_core::{EnvironmentId, FleetId, HostId};
 use windlass_ingress::Ingress;
 use windlass_process::report;
 
-use super::state::{NoTable, NoTrust, State};
+use super::state::{NoNetworks, NoTable, NoTrust, State};
 use crate::clock;
 use crate::data::on_disk;
 use crate::traffic::wire::Position;
@@ -102,15 +103,25 @@ impl Follower {
     }
 
     /// Takes trust documents. Tables that were refused before may be good ones now.
-    pub(super) async fn take_trust(&self, fleet: FleetId, host: HostId, envelopes: Vec<String>) {
+    ///
+    /// # Errors
+    /// They could not be written. The agent does not tell them again on this connection.
+    pub(super) async fn take_trust(
+        &self,
+        fleet: FleetId,
+        host: HostId,
+        envelopes: Vec<String>,
+    ) -> Result<(), FileError> {
         let state = self.state.clone();
         match on_disk(move || held(&state).take_trust(&fleet, &host, &envelopes)).await {
             Ok(true) => self.again().await,
             Ok(false) => {}
+            Err(NoTrust::File(error)) => return Err(error),
             Err(error) => {
                 tracing::error!(error = %report::chain(&error), "a trust document was not taken");
             }
         }
+        Ok(())
     }
 
     /// Takes a table, or refuses it, which is reported and changes nothing.
@@ -145,15 +156,20 @@ impl Follower {
     }
 
     /// Takes the inner networks of the host, all of them.
-    pub(super) async fn take_networks(&self, networks: Vec<InnerNetwork>) {
+    ///
+    /// # Errors
+    /// They could not be written. The agent does not tell them again on this connection.
+    pub(super) async fn take_networks(&self, networks: Vec<InnerNetwork>) -> Result<(), FileError> {
         let (state, taken) = (self.state.clone(), networks.clone());
         match on_disk(move || held(&state).take_networks(taken)).await {
             Ok(()) => self.ingress.call(networks),
+            Err(NoNetworks::File(error)) => return Err(error),
             Err(error) => {
                 tracing::error!(error = %report::chain(&error), "the inner networks were not taken");
             }
         }
         self.news.notify_one();
+        Ok(())
     }
 
     /// Takes the ports of releases that the agent has restored, all of them.

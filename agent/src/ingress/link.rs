@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use windlass_certs::files::FileError;
 use windlass_core::traffic::{IngressReport, REPORT_EVERY, REPORT_QUIET};
 use windlass_core::{FleetId, HostId, Timestamp};
 use windlass_process::{Backoff, backoff, report};
@@ -89,13 +90,17 @@ impl Link {
             match wire::read(from, MOST_DOWN).await? {
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Some(Down::Trust { envelopes }) => {
-                    self.follower.take_trust(fleet.clone(), host.clone(), envelopes).await;
+                    let taken = self.follower.take_trust(fleet.clone(), host.clone(), envelopes).await;
+                    taken.map_err(|error| unwritten("a trust document", &error))?;
                 }
                 Some(Down::Table { envelope }) => {
                     self.follower.take_table(Arc::from(envelope.into_bytes())).await;
                 }
                 Some(Down::Holds { holds }) => self.follower.take_holds(host, holds).await,
-                Some(Down::Networks { networks }) => self.follower.take_networks(networks).await,
+                Some(Down::Networks { networks }) => {
+                    let taken = self.follower.take_networks(networks).await;
+                    taken.map_err(|error| unwritten("the inner networks", &error))?;
+                }
                 Some(Down::Told) => self.follower.told(),
                 Some(Down::Hello { .. } | Down::Unknown) => {}
             }
@@ -122,4 +127,11 @@ impl Link {
             }
         }
     }
+}
+
+/// Ends the connection: the next one asks for what this one could not keep.
+fn unwritten(what: &str, error: &FileError) -> io::Error {
+    let error = report::chain(error);
+    tracing::error!(%error, "{what} could not be kept, asking the agent again");
+    io::Error::other(error)
 }

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use windlass_ingress::DrainTimes;
+use ipnet::IpNet;
+use windlass_ingress::{DrainTimes, Limits};
 
+/// From a request until the head of its response.
+pub const DEFAULT_RESPONSE_TIMEOUT: &str = "60s";
 /// Until requests under way are cut at the end.
 pub const DEFAULT_DRAIN: &str = "60s";
 /// Until tunnels are cut at the end.
@@ -32,6 +35,12 @@ pub struct Options {
     pub metrics: Option<SocketAddr>,
     /// A line of JSON for each request goes here; `-` is stdout.
     pub access_log: Option<PathBuf>,
+    /// Proxies before it whose word on clients is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// From a request until the head of its response.
+    pub response_timeout: Duration,
+    /// At the end, how long requests are still taken while health checks are told.
+    pub notice: Duration,
     /// Until requests under way are cut at the end.
     pub drain: Duration,
     /// Until tunnels are cut at the end.
@@ -39,6 +48,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// The times and sizes of the data path.
+    pub(super) fn limits(&self) -> Limits {
+        Limits { response: self.response_timeout, ..Limits::default() }
+    }
+
     /// The steps of the end.
     pub(super) fn drain_times(&self) -> DrainTimes {
         DrainTimes {

@@ -8,22 +8,24 @@ use hyper::header::{
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
+use crate::origin::{FORWARDED_FOR, FORWARDED_PROTO, Origin};
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers about the client that a trusted proxy may have set.
+const FORWARDED_BY_PROXY: [HeaderName; 4] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT];
 
 /// The cookie with a client's bucket.
 const BUCKET: &str = "wl-b";
 
 /// The client, as the endpoint is told.
 pub(crate) struct Forwarded<'a> {
-    pub(crate) client: IpAddr,
-    pub(crate) tls: bool,
+    pub(crate) origin: Origin,
     pub(crate) host: &'a str,
     /// Used if the request has no id.
     pub(crate) id: u64,
@@ -36,20 +38,34 @@ pub(crate) fn request_headers(headers: &mut HeaderMap, from: &Forwarded<'_>, htt
     if http2 && trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    for name in [FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT] {
-        headers.remove(name);
+    headers.remove(FORWARDED);
+    if !from.origin.is_proxied {
+        for name in FORWARDED_BY_PROXY {
+            headers.remove(name);
+        }
     }
-    if let Ok(client) = HeaderValue::from_str(&from.client.to_string()) {
-        headers.insert(FORWARDED_FOR, client);
-    }
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if from.tls { "https" } else { "http" }));
-    if let Ok(host) = HeaderValue::from_str(from.host) {
+    add_hop(headers, from.origin.peer);
+    let tls = from.origin.tls;
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if tls { "https" } else { "http" }));
+    if !headers.contains_key(FORWARDED_HOST)
+        && let Ok(host) = HeaderValue::from_str(from.host)
+    {
         headers.insert(FORWARDED_HOST, host);
     }
     if !headers.contains_key(REQUEST_ID)
         && let Ok(id) = HeaderValue::from_str(&format!("{:016x}", from.id))
     {
         headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// Adds the peer of this connection to the addresses that it has told of itself.
+fn add_hop(headers: &mut HeaderMap, peer: IpAddr) {
+    let peer = peer.to_string();
+    let mut hops: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    hops.push(peer.as_bytes());
+    if let Ok(hops) = HeaderValue::from_bytes(&hops.join(&b", "[..])) {
+        headers.insert(FORWARDED_FOR, hops);
     }
 }
 

@@ -1,6 +1,8 @@
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request, StatusCode, Version};
 
+use crate::origin::Origin;
+
 use super::*;
 
 fn request(method: &str, uri: &str, version: Version, headers: &[(&str, &str)]) -> Request<()> {
@@ -50,8 +52,7 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 const FROM: Forwarded<'static> = Forwarded {
-    client: std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)),
-    tls: true,
+    origin: Origin::direct(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), true),
     host: "a.b",
     id: 5,
 };
@@ -103,6 +104,24 @@ fn a_client_cannot_say_who_it_is() {
         (seen["x-forwarded-proto"].as_bytes(), seen["x-request-id"].as_bytes()),
         (&b"https"[..], &b"mine"[..])
     );
+    assert!(!seen.contains_key("forwarded"));
+}
+
+#[test]
+fn a_trusted_proxy_tells_of_its_client() {
+    let mut seen = headers(&[
+        ("x-forwarded-for", "198.51.100.9"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "shop.example"),
+        ("x-forwarded-port", "443"),
+        ("forwarded", "for=x"),
+    ]);
+    let origin = Origin { is_proxied: true, ..FROM.origin };
+    request_headers(&mut seen, &Forwarded { origin, ..FROM }, false);
+    assert_eq!(seen.get_all("x-forwarded-for").iter().collect::<Vec<_>>(), ["198.51.100.9, 192.0.2.7"]);
+    for (name, value) in [("proto", "https"), ("host", "shop.example"), ("port", "443")] {
+        assert_eq!(seen[format!("x-forwarded-{name}")], value);
+    }
     assert!(!seen.contains_key("forwarded"));
 }
 

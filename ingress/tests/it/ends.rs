@@ -101,6 +101,33 @@ async fn a_drain_of_the_process_lets_requests_finish() {
     assert!(head.starts_with("http/1.1 200") && body == b"one", "{head}");
 }
 
+#[tokio::test]
+async fn a_tunnel_outlives_requests_and_ends_at_its_own_time() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    client
+        .write("GET /ws HTTP/1.1\r\nHost: web.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        .await;
+    client.response().await;
+    world.stop.cancel();
+    let (short, long) = (Duration::from_millis(200), Duration::from_secs(2));
+    let drain = world.ingress.drain(DrainTimes { idle: short, requests: short, tunnels: long });
+    let tunnel = async {
+        tokio::time::sleep(3 * short).await;
+        client.write("ping").await;
+        while client.pending() != b"ping" {
+            assert!(client.more().await, "the tunnel was cut with the requests");
+        }
+        assert!(!client.more().await, "the tunnel goes on");
+    };
+    let begun = tokio::time::Instant::now();
+    tokio::join!(drain, tunnel);
+    assert!(begun.elapsed() >= long, "it had its own time");
+}
+
 /// A drain ends whatever endpoints of HTTP/2 were asked, though these stay.
 #[tokio::test]
 async fn a_drain_ends_after_a_call_over_http2() {

@@ -1,6 +1,7 @@
 //! The ingress on real sockets, before endpoints that behave well and badly.
 #![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
+mod balancers;
 mod endpoints;
 mod ends;
 mod grpc;

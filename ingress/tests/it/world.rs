@@ -25,7 +25,7 @@ use windlass_core::traffic::{
 };
 use windlass_core::{Counter, Digest, Span, Timestamp};
 use windlass_ingress::counters::ReleaseSnapshot;
-use windlass_ingress::{Ingress, Limits, Population};
+use windlass_ingress::{Ingress, Limits, Population, Settings};
 
 /// Windows of the tests' own HTTP/2 peers: wide enough that h2 puts up with any number of one-byte frames.
 pub(crate) const WINDOW: u32 = 64 * 1024 * 1024;
@@ -50,7 +50,13 @@ pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
 
 impl World {
     pub(crate) async fn start(limits: Limits) -> Self {
-        let (ingress, stop, mut tasks) = (Ingress::new(limits, 1), CancellationToken::new(), JoinSet::new());
+        Self::start_in(limits, Settings::default()).await
+    }
+
+    /// An ingress in these surroundings.
+    pub(crate) async fn start_in(limits: Limits, settings: Settings) -> Self {
+        let (ingress, stop, mut tasks) =
+            (Ingress::with(limits, settings), CancellationToken::new(), JoinSet::new());
         let (listener, address) = listener().await;
         let (serving, keeping, ends) = (ingress.clone(), ingress.clone(), stop.clone());
         tasks.spawn(async move { serving.serve_plain(listener, ends).await });
