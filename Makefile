@@ -29,7 +29,7 @@ dist: ## the three programs, optimised across crates: smaller, and slow to build
 	$(CARGO) build --locked --profile dist $(PROGRAMS)
 
 .PHONY: demo
-demo: release ## three hosts, a rollout, a bad release, a dead coordinator: under 4 minutes
+demo: release ## three hosts, a rollout, a bad release, a dead coordinator: ten minutes, most of it the build
 	examples/demo/demo.sh
 
 .PHONY: test

@@ -67,7 +67,7 @@ pub use decision::{
 pub use exclusive::must_have_stopped;
 pub use figures::{BlamedInstance, Figures, Trigger};
 pub use hooks::HookRun;
-pub use machine::{advance, place_only};
+pub use machine::{advance, orders, place_only};
 pub use model::{
     Advance, Begins, Failure, KEEP_OLD, Kind, Progress, Reason, RollbackMode, Rollout, SLOTS_PER_STEP,
     Snapshot, State,

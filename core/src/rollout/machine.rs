@@ -1,5 +1,12 @@
 //! One decision about one service.
 
+use std::collections::BTreeMap;
+
+use crate::id::SlotId;
+use crate::plan::Order;
+use crate::release::Spec;
+use crate::slot::Slot;
+
 use super::model::{Advance, Snapshot, State};
 use super::planner::Planner;
 use super::{
@@ -31,6 +38,21 @@ pub fn place_only(snapshot: &Snapshot<'_>) -> Advance {
         placing::place(&mut planner);
     }
     planner.finish()
+}
+
+/// Which instance of each slot goes first if its change to `spec` began now, and the reason for stop-first. A slot counts in which
+/// another release runs. For previews.
+pub fn orders(snapshot: &Snapshot<'_>, spec: &Spec) -> BTreeMap<SlotId, (Order, Option<String>)> {
+    let mut planner = Planner::new(snapshot);
+    let beside = |slot: &Slot| slot.other().map(|other| (slot.id().clone(), other.release));
+    let replaced: Vec<_> = snapshot.slots.values().filter_map(beside).collect();
+    replaced
+        .into_iter()
+        .map(|(slot, old)| {
+            let order = planner.order(&slot, spec, Some(old));
+            (slot, order)
+        })
+        .collect()
 }
 
 fn step(planner: &mut Planner<'_>) {

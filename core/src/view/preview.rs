@@ -274,10 +274,15 @@ fn place(
     }
     let gone = slots.iter().filter(|(id, _)| !slots_now.contains_key(*id));
     view.slots.extend(gone.map(|(id, slot)| planned(id, slot.host(), Action::Remove)));
-    let mut by_host: BTreeMap<&HostId, Vec<&Slot>> = BTreeMap::new();
-    for slot in slots_now.values() {
-        by_host.entry(slot.host()).or_default().push(slot);
-    }
+    let placed = Snapshot {
+        service: &service,
+        slots: &slots_now,
+        rollout: Some(&rollout),
+        releases: &releases,
+        fleet,
+        now,
+    };
+    let mut orders = rollout::orders(&placed, &release.spec);
     for (id, slot) in &slots_now {
         let host = slot.host();
         let moves = slot.release() == to.digest;
@@ -300,23 +305,9 @@ fn place(
             }
             Action::Remove | Action::Replace | Action::Keep => None,
         };
-        if let Some(beside) = slot.other().filter(|_| moves) {
-            let member = fleet.members.get(host);
-            let mut taken = member.map(|m| m.taken.clone()).unwrap_or_default();
-            for other in by_host[host].iter().filter(|other| other.id() != id) {
-                taken.add(other, &releases);
-            }
-            let gpus = &slot.target().gpus;
-            if let Some(running) = releases.get(&beside.release) {
-                taken.add_instance(&running.spec, slot.devices_of(&beside.release));
-            }
-            match placement::start_first(&release.spec, member, &taken, gpus) {
-                Ok(()) => planned.order = Some(Order::StartFirst),
-                Err(why) => {
-                    planned.order = Some(Order::StopFirst);
-                    planned.reason = Some(why.to_string());
-                }
-            }
+        if let Some((order, why)) = orders.remove(id).filter(|_| moves) {
+            planned.order = Some(order);
+            planned.reason = why.or(planned.reason);
         }
         view.slots.push(planned);
     }

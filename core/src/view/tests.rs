@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::fleet::{FleetView, Scheduling};
 use crate::host::Liveness;
 use crate::observation::{EngineState, InstanceState, Refusal, RefusalCode};
-use crate::plan::{Phase, Previous};
+use crate::placement::StopFirst;
+use crate::plan::{Order, Phase, Previous};
 use crate::rollout::tests::fixture::{at, fleet, reference, release, report, steady};
 use crate::rollout::{Failure, Kind, Reason, Rollout, State, Target, Waiting, start};
 use crate::service::{Releases, Service, Slots};
 
-use super::{PreviewView, preview, rollout, status};
+use super::{Action, PreviewView, preview, rollout, status};
 
 /// Three slots on three hosts in the middle of a rollout from r1 to r2: one is there, one is on its way, and
 /// the third one's host is lost.
@@ -299,6 +300,20 @@ fn a_plan_warns_of_the_problems_of_its_hosts() {
         "what comes and goes makes no plan stale"
     );
     assert!(previewed(edit, |_| {}).problems.is_empty());
+}
+
+/// A preview once had its own rule for the order, without the exclusiveness of the release that runs.
+#[test]
+fn a_plan_stops_an_exclusive_release_first_as_the_engine_does() {
+    let mut fleet = fleet(2);
+    let exclusive = |json: &mut serde_json::Value| json["spec"]["exclusive"] = true.into();
+    let (service, slots, releases) = steady(&release(1, exclusive), 1, &mut fleet);
+    let next =
+        release(2, |json| json["spec"]["image"]["digest"] = serde_json::json!(crate::Digest::of(b"other")));
+    let view = preview(&service, &slots, &releases, &fleet, &next, reference(&next).digest, at(60));
+    let [planned] = &view.slots[..] else { panic!("{:?}", view.slots) };
+    assert_eq!((planned.action, planned.order), (Action::Replace, Some(Order::StopFirst)));
+    assert_eq!(planned.reason.as_deref(), Some(StopFirst::Exclusive.to_string().as_str()));
 }
 
 #[test]

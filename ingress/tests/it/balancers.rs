@@ -32,7 +32,11 @@ async fn health_checks_need_no_name_and_end_with_the_ingress() {
     world.ingress.leave();
     assert!(world.ask(&old).await.0.starts_with("http/1.0 503"));
     assert_eq!(world.get("/").await.1, b"one");
-    assert_eq!((world.counters(1).success, world.ingress.unrouted()), (1, 1), "health checks are not counted");
+    assert_eq!(
+        (world.counters(1).success, world.ingress.unrouted()),
+        (1, 1),
+        "health checks are not counted"
+    );
 }
 
 #[tokio::test]
