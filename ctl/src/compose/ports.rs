@@ -79,7 +79,8 @@ fn long(draft: &mut Draft<'_>, key: &str, long: &Map<String, Value>) {
     let Some(container) = number("target") else {
         return draft.say(key, "it names no port of the container", "write it by hand");
     };
-    host_ip(draft, key, long.get("host_ip").and_then(Value::as_str).unwrap_or_default());
+    let is_open =
+        is_on_every_address(draft, key, long.get("host_ip").and_then(Value::as_str).unwrap_or_default());
     let host = number("published");
     if let Some(published) = take(long, "published").filter(|_| host.is_none()) {
         draft.odd(
@@ -89,7 +90,7 @@ fn long(draft: &mut Draft<'_>, key: &str, long: &Map<String, Value>) {
         );
     }
     // A port 0 is one that the engine chooses.
-    add(draft, &Published { container, host: host.filter(|port| *port > 0) });
+    add(draft, &Published { container, host: host.filter(|port| *port > 0 && is_open) });
 }
 
 /// `80`, `8080:80`, `127.0.0.1:8080:80`, `8000-8002:80-82`, each with `/tcp` or `/udp`.
@@ -109,7 +110,7 @@ fn short(draft: &mut Draft<'_>, key: &str, written: &str) {
     if length >= MAX_RANGE || hosts.is_some_and(|hosts| hosts.1 - hosts.0 != length) {
         return draft.say(key, "a range of ports like this is not carried over", "name each port in `ports`");
     }
-    host_ip(draft, key, address);
+    let hosts = hosts.filter(|_| is_on_every_address(draft, key, address));
     for n in 0..=length {
         add(draft, &Published { container: containers.0 + n, host: hosts.map(|hosts| hosts.0 + n) });
     }
@@ -131,16 +132,19 @@ fn is_tcp(draft: &mut Draft<'_>, key: &str, protocol: &str) -> bool {
     is_tcp
 }
 
-fn host_ip(draft: &mut Draft<'_>, key: &str, address: &str) {
+/// Returns whether a port is published on every address of the host. One that is not loses its fixed number, so that nothing
+/// is open to others under the number that was meant for a few.
+fn is_on_every_address(draft: &mut Draft<'_>, key: &str, address: &str) -> bool {
     let address = address.trim_matches(['[', ']']);
-    if !matches!(address, "" | "0.0.0.0" | "::") {
-        let reason = format!("ports are published on the address of the host, not on {address} only");
-        draft.say(
-            key,
-            &reason,
-            "close the port in the host's firewall, or leave `host` away and use `route`",
+    let is_open = matches!(address, "" | "0.0.0.0" | "::");
+    if !is_open {
+        let reason = format!(
+            "ports are published on the address of the host, not on {address} only: its fixed number is left away"
         );
+        let hint = "other services reach it by `uses`, people by `route`; the agent draws a port, which the host's firewall can close";
+        draft.say(key, &reason, hint);
     }
+    is_open
 }
 
 fn add(draft: &mut Draft<'_>, port: &Published) {

@@ -99,7 +99,7 @@ volumes:
     args: [gunicorn, shop.wsgi, "--bind", "0.0.0.0:8000", "--workers", "4"]
     ports:
       http: { container: 8000, host: 8080 }
-      port-9100: { container: 9100, host: 9100 }
+      port-9100: 9100
     env:
       CACHE_URL: "redis://cache/0"
       DATABASE_URL: "postgres://shop@db:5432/shop"
@@ -148,8 +148,8 @@ volumes:
     services.web.env_file: .env was not read: it may hold secrets | write plain values into `env`; secrets into a folder of the host
     services.web.user: containers get no capability, not even as root: `chown`, `setuid` and ports below 1024 may fail | `security: { capabilities: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID] }` where an image starts as root and changes its user
     services.web.depends_on: nothing waits for db, cache; the manifests come in that order | `checks: [{ tcp: db.internal:5432 }]` asks before the first start of a release
-    services.web.ports.1: ports are published on the address of the host, not on 127.0.0.1 only | close the port in the host's firewall, or leave `host` away and use `route`
-    services.web.ports: a fixed port of the host (8080, 9100) needs its host's leave | `host_ports = [8080, 9100]` in policy.toml of every host; or leave `host` away and use `route`
+    services.web.ports.1: ports are published on the address of the host, not on 127.0.0.1 only: its fixed number is left away | other services reach it by `uses`, people by `route`; the agent draws a port, which the host's firewall can close
+    services.web.ports: a fixed port of the host (8080) needs its host's leave | `host_ports = [8080]` in policy.toml of every host; or leave `host` away and use `route`
     services.web.volumes.1: `./static` lies beside the compose file; `/srv/web/static` stands for it | it must be there on every host, and `mounts` in its policy.toml must allow it
     services.web.logging: a manifest has no such key | `windlass logs` reads what the engine keeps; its driver is set on the host
     ");
