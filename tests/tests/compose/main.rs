@@ -23,6 +23,11 @@ fn trial_serves_rolls_back_survives_down_and_leaves_no_trace() {
     assert_eq!(before.len(), 2, "one on each host");
     assert_ne!(before[0].0, before[1].0, "each has an address of its own");
 
+    // The ingress of the first host leads to them, as the README says.
+    let routed =
+        "curl --silent --fail --max-time 5 --header Host:web.localhost http://127.0.0.1:8080/version";
+    trial.wait_for_answer(routed, "v1");
+
     // A release that is never ready goes back by itself, and the old instances are the ones that were there.
     let bad = [
         "deploy",
@@ -42,6 +47,7 @@ fn trial_serves_rolls_back_survives_down_and_leaves_no_trace() {
     // Prometheus has read the coordinator, and goes on doing so.
     trial.wait_for_metric("windlass_hosts{state=\"connected\"}", 2);
     trial.wait_for_metric("windlass_agent_streams", 2);
+    trial.wait_for_metric("count(windlass_ingress_unrouted_total)", 2);
     trial.compose(&["kill", "h2"]); // a power cut
     trial.wait_for_metric("windlass_agent_streams", 1);
 

@@ -125,6 +125,18 @@ impl Trial {
         });
     }
 
+    /// Waits until a command on the machine of the trial prints `version`.
+    #[track_caller]
+    pub(crate) fn wait_for_answer(&self, command: &str, version: &str) {
+        let line = self.host.on(command.split(' ').map(Into::into).collect());
+        wait::until(&format!("{command} says {version}"), UP, || {
+            let output =
+                Command::new(&line[0]).args(&line[1..]).output().map_err(|error| error.to_string())?;
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            if output.status.success() && said.contains(version) { Ok(()) } else { Err(said) }
+        });
+    }
+
     /// `GET`, from the machine of the trial.
     pub(crate) fn get(&self, url: &str) -> Result<String, String> {
         let command = ["curl", "--silent", "--show-error", "--fail", "--max-time", "5", url];
