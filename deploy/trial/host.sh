@@ -35,6 +35,7 @@ keep() {
     done
 }
 
+# shellcheck disable=SC2317 # `keep` calls it
 start_agent() {
     if [ -e /var/lib/windlass/agent/member.json ]; then
         rm -f "/tokens/$HOST_NAME"
@@ -48,6 +49,7 @@ start_agent() {
     fi
 }
 
+# shellcheck disable=SC2317 # `keep` calls it
 start_ingress() {
     windlass-agent ingress --state /var/lib/windlass/ingress --http 0.0.0.0:80 --metrics 0.0.0.0:9102 &
 }
