@@ -196,16 +196,25 @@ async fn a_stream_is_cut_when_the_drain_of_the_process_is_over() {
 #[tokio::test]
 async fn http2_clients_are_told_to_go_when_a_drain_begins() {
     let mut tasks = JoinSet::new();
-    let web = server_h2(&mut tasks, |_| Response::new(text("ok"))).await;
+    let web = server_h2_async(&mut tasks, None, |_| async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Response::new(text("ok"))
+    })
+    .await;
     let world = World::start(Limits::default()).await;
     world.ingress.take(speaking(pool(1, &[web]), Protocol::H2c)).unwrap();
     let mut sender = connect(&world, &mut tasks).await;
-    let response = sender.send_request(call(Empty::<Bytes>::new())).await.unwrap();
-    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
-    world.stop.cancel();
+    let under_way = sender.send_request(call(Empty::<Bytes>::new()));
     let long = Duration::from_secs(60);
-    let drain = world.ingress.drain(DrainTimes { idle: long, requests: long, tunnels: long });
     let begun = tokio::time::Instant::now();
-    tokio::time::timeout(Duration::from_secs(20), drain).await.expect("an idle client leaves at once");
+    let drain = async {
+        until("the call is under way", || world.counters(1).in_flight == 1).await;
+        world.stop.cancel();
+        let drain = world.ingress.drain(DrainTimes { idle: long, requests: long, tunnels: long });
+        tokio::time::timeout(Duration::from_secs(20), drain).await.expect("an idle client leaves at once");
+    };
+    let ended = async { under_way.await.unwrap().into_body().collect().await.unwrap().to_bytes() };
+    let (body, ()) = tokio::join!(ended, drain);
+    assert_eq!(body, "ok");
     assert!(sender.is_closed() && begun.elapsed() < long / 2, "long before idle connections are closed");
 }

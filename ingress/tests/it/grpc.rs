@@ -1,10 +1,11 @@
 //! gRPC through the ingress: HTTP/2 on both sides, status in trailers.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Body as _, Frame};
 use hyper::client::conn::http2;
 use hyper::{HeaderMap, Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -83,6 +84,30 @@ async fn a_status_in_head_or_trailers_is_counted() {
     until("four are counted", || world.counters(1).requests == 4).await;
     let seen = world.counters(1);
     assert_eq!((seen.success, seen.grpc_failed), (4, 2));
+}
+
+/// The same where the request goes on: the endpoint ends the response with its head, and then the stream without an error.
+#[tokio::test]
+async fn trailers_alone_and_a_reset_without_an_error_stay_so() {
+    let mut tasks = JoinSet::new();
+    let web = raw_server(&mut tasks, |stream| async move {
+        let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+        while let Some(Ok((_request, mut respond))) = connection.accept().await {
+            let head = Response::builder().header("content-type", "application/grpc");
+            let head = head.header("grpc-status", "14").body(()).unwrap();
+            let mut stream = respond.send_response(head, true).unwrap();
+            stream.send_reset(h2::Reason::NO_ERROR);
+        }
+    })
+    .await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::Grpc)).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    let endless = StreamBody::new(tokio_stream::pending::<Result<Frame<Bytes>, Infallible>>());
+    let response = sender.send_request(call(endless)).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "14");
+    assert!(response.body().is_end_stream(), "no empty DATA frame stands in for the end");
+    until("the failure is counted", || world.counters(1).grpc_failed == 1).await;
 }
 
 /// An endpoint that begins a call well and never says how it ended.
@@ -211,4 +236,23 @@ async fn an_idle_http2_connection_is_told_to_go() {
     let response = sender.send_request(call(Empty::<Bytes>::new())).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
     until("the connection has ended", || sender.is_closed()).await;
+}
+
+#[tokio::test]
+async fn an_old_http2_connection_is_told_to_go_though_busy() {
+    let mut tasks = JoinSet::new();
+    let web = server_h2(&mut tasks, |_| Response::new(text("ok"))).await;
+    let limits = Limits { h2_lifetime: Duration::from_secs(1), ..Limits::default() };
+    let world = World::start(limits).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::H2c)).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    while sender.ready().await.is_ok() {
+        // One that meets the end of the connection is told so, and none is broken off.
+        let Ok(response) = sender.send_request(call(Empty::<Bytes>::new())).await else { break };
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
+        assert!(tokio::time::Instant::now() < end, "it goes on for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((world.counters(1).cut, world.counters(1).broken), (0, 0));
 }
