@@ -127,16 +127,8 @@ fn clear(turn: &mut Turn<'_>, slot: &SlotId, seen: &[&Container]) -> Option<Step
     known.failed = None;
     known.kept = None;
     let up = seen.iter().find(|seen| seen.state.is_up());
-    up.map(|seen| Step::Stop(target(seen))).or_else(|| seen.first().map(|seen| Step::Remove(target(seen))))
-}
-
-fn target(seen: &Container) -> Target {
-    Target {
-        slot: seen.slot.clone(),
-        instance: seen.instance.clone(),
-        container: seen.id.clone(),
-        release: seen.release,
-    }
+    up.map(|seen| Step::Stop(Target::of(seen)))
+        .or_else(|| seen.first().map(|seen| Step::Remove(Target::of(seen))))
 }
 
 /// The next step, and what holds up the new instance. An instance that is to start, while another one that goes on
@@ -203,7 +195,7 @@ fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Opti
             let gone = dispositions
                 .iter()
                 .find(|(seen, disposition)| *disposition == Disposition::Remove && !seen.state.is_up());
-            gone.map(|(seen, _)| Step::Remove(target(seen)))
+            gone.map(|(seen, _)| Step::Remove(Target::of(seen)))
         });
     (step, hold)
 }
@@ -220,7 +212,7 @@ fn collect_log(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Opt
     let failed = turn.memory.slot(&want.slot).failed.as_mut().filter(|failed| !failed.complete)?;
     let container = seen.iter().find(|seen| Some(&seen.instance) == failed.evidence.instance.as_ref());
     failed.complete = container.is_none();
-    container.map(|seen| Step::CollectLog(target(seen)))
+    container.map(|seen| Step::CollectLog(Target::of(seen)))
 }
 
 fn stop_one(dispositions: &[(&Container, Disposition)], needs_a_side: bool) -> Option<Step> {
@@ -229,7 +221,7 @@ fn stop_one(dispositions: &[(&Container, Disposition)], needs_a_side: bool) -> O
             || (needs_a_side && disposition == Disposition::Keep)
     };
     let up = dispositions.iter().find(|(seen, disposition)| stops(*disposition) && seen.state.is_up());
-    up.map(|(seen, _)| Step::Stop(target(seen)))
+    up.map(|(seen, _)| Step::Stop(Target::of(seen)))
 }
 
 /// The step that has the engine keep a proven instance, which then survives its agent.
@@ -241,6 +233,6 @@ fn keep_one(turn: &Turn<'_>, dispositions: &[(&Container, Disposition)]) -> Opti
         let binds = spec.binds_host_paths();
         let keep =
             *disposition == Disposition::Run && at.available && seen.policy == RestartPolicy::No && !binds;
-        keep.then(|| Step::KeepRunning(target(seen)))
+        keep.then(|| Step::KeepRunning(Target::of(seen)))
     })
 }
