@@ -13,9 +13,6 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 # Files that stand in a circle still. The list only shrinks: a file in it that is in no circle any more is an error.
 allowed() {
     cat <<'FILES'
-core/src/recovery.rs
-core/src/recovery/exclusive.rs
-core/src/recovery/service.rs
 core/src/rollout/decision.rs
 core/src/rollout/decision/log.rs
 core/src/rollout/planner.rs

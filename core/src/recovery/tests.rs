@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::fixture::{at, reference, release, want};
 use crate::plan::{Order, PLAN_VERSION, Phase, Previous};
-use crate::rollout::{Kind, Reason, State, Target, start};
-use crate::service::{Mode, ReleaseRef};
+use crate::rollout::{Kind, Reason, Rollout, State, Target, start};
+use crate::service::{Mode, ReleaseRef, Service, Slots};
 
 /// The stored state, and the word of a host.
 #[derive(Default)]
