@@ -17,8 +17,6 @@ core/src/rollout/decision.rs
 core/src/rollout/decision/log.rs
 core/src/rollout/planner.rs
 core/src/rollout/model.rs
-core/src/rollout/rolling_back.rs
-core/src/rollout/rolling_back/nothing.rs
 core/src/rollout/steer.rs
 core/src/rollout/decision_notes.rs
 core/src/slot/model.rs
