@@ -21,9 +21,6 @@ core/src/rollout/steer.rs
 core/src/rollout/decision_notes.rs
 core/src/slot/model.rs
 core/src/slot/stored.rs
-core/src/traffic/derive.rs
-core/src/traffic/derive/endpoints.rs
-core/src/traffic/derive/service.rs
 ctl/src/attend.rs
 ctl/src/attend/outcome.rs
 ctl/src/commands/dev.rs

@@ -6,12 +6,13 @@ use windlass_testkit::release::{image, payload, recreate, replicas};
 
 use super::*;
 use crate::Counter;
+use crate::digest::Digest;
 use crate::fixture::want;
 use crate::id::ServiceId;
-use crate::observation::{EngineState, Instance, InstanceState, SlotStatus, Vitals};
+use crate::observation::{EngineState, Instance, InstanceState, Observation, SlotStatus, Vitals};
 use crate::plan::{Order, Phase, PlanSlot, Previous};
 use crate::release::{Release, Route};
-use crate::service::{Mode, ReleaseRef};
+use crate::service::{Mode, ReleaseRef, Releases, Service, Slots};
 use crate::slot::Slot;
 use crate::traffic::{Endpoint, PortSide, ROUTES_VERSION, Routes, Split, StandsBy, Weight};
 use crate::units::Span;
