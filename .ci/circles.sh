@@ -31,8 +31,6 @@ ctl/src/commands/operator.rs
 ctl/src/commands/operator/recover.rs
 ctl/src/commands/release.rs
 ctl/src/commands/release/sign.rs
-ctl/src/session.rs
-ctl/src/session/renew.rs
 server/src/coordinator.rs
 server/src/enrolment.rs
 server/src/enrolment/join.rs
