@@ -23,8 +23,6 @@ core/src/slot/model.rs
 core/src/slot/stored.rs
 ctl/src/commands/dev.rs
 ctl/src/commands/dev/child.rs
-ctl/src/commands/init.rs
-ctl/src/commands/init/layout.rs
 ctl/src/commands/operator.rs
 ctl/src/commands/operator/recover.rs
 ctl/src/commands/release.rs
