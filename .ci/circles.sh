@@ -21,8 +21,6 @@ core/src/rollout/steer.rs
 core/src/rollout/decision_notes.rs
 core/src/slot/model.rs
 core/src/slot/stored.rs
-ctl/src/commands/dev.rs
-ctl/src/commands/dev/child.rs
 ctl/src/commands/operator.rs
 ctl/src/commands/operator/recover.rs
 ctl/src/commands/release.rs
