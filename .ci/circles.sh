@@ -33,14 +33,12 @@ server/src/enrolment/renew.rs
 server/src/ledger/load.rs
 server/src/ledger/state.rs
 server/src/routes.rs
-server/src/missing.rs
 server/src/recovery.rs
 server/src/recovery/go_on.rs
 server/src/recovery/proposal.rs
 server/src/recovery/shown.rs
 server/src/session.rs
 server/src/session/inbound.rs
-server/src/start.rs
 server/src/store.rs
 server/src/store/sled.rs
 server/src/store/sled/seal.rs
