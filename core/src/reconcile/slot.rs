@@ -7,7 +7,7 @@ use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
 use super::container::{Container, ContainerState, RestartPolicy};
-use super::disposition::{Disposition, SlotContext};
+use super::disposition::{Disposition, Mode, SlotContext};
 use super::judge;
 use super::step::{Step, Target};
 
@@ -46,10 +46,13 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     }
     ends::note(turn, &seen);
     marks::note_availability(turn, &seen);
-    marks::judge_target(turn, want, &seen);
-    marks::absolve(turn, want, &seen);
+    let mut context = SlotContext::new(turn, want, &seen);
+    let judged = marks::judge_target(turn, &context);
+    if marks::absolve(turn, want, &seen) || judged {
+        context = SlotContext::new(turn, want, &seen);
+    }
     let delayed = is_delayed(turn, slot);
-    let (step, hold) = if delayed { (None, None) } else { next(turn, want, &seen) };
+    let (step, hold) = if delayed { (None, None) } else { next(turn, &mut context) };
     let idle = step.is_none() && !delayed;
     if idle {
         turn.memory.volatile.steps.remove(slot);
@@ -62,7 +65,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
         Some(Hold::Refused(refusal)) => SlotStatus::Refused(refusal),
         Some(Hold::Pull | Hold::Lease | Hold::Checks | Hold::Devices) => SlotStatus::Converging,
         Some(Hold::PullFailed(evidence)) => SlotStatus::Failed { restored: None, evidence },
-        None if idle && is_settled(turn, want, &seen) => SlotStatus::Settled,
+        None if idle && is_settled(turn, &context) => SlotStatus::Settled,
         None => forbidden.unwrap_or(SlotStatus::Converging),
     }
 }
@@ -133,12 +136,13 @@ fn clear(turn: &mut Turn<'_>, slot: &SlotId, seen: &[&Container]) -> Option<Step
 
 /// The next step, and what holds up the new instance. An instance that is to start, while another one that goes on
 /// holds its port, is replaced: its successor gets the other side.
-fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<Step>, Option<Hold>) {
-    let decided = next_step(turn, want, seen);
+fn next<'a, 't: 'a>(turn: &mut Turn<'t>, context: &mut SlotContext<'a>) -> (Option<Step>, Option<Hold>) {
+    let decided = next_step(turn, context);
     match &decided.0 {
-        Some(Step::Start(target)) if is_shut_out(seen, target) => {
+        Some(Step::Start(target)) if is_shut_out(context.seen, target) => {
             turn.memory.instance(&target.slot, &target.instance).discard = true;
-            next_step(turn, want, seen)
+            *context = SlotContext::new(turn, context.want, context.seen);
+            next_step(turn, context)
         }
         _ => decided,
     }
@@ -152,11 +156,11 @@ fn is_shut_out(seen: &[&Container], target: &Target) -> bool {
     seen.iter().filter(holds).any(|other| other.ports.values().any(taken))
 }
 
-fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<Step>, Option<Hold>) {
-    if let Some(step) = collect_log(turn, want, seen) {
+fn next_step(turn: &mut Turn<'_>, context: &mut SlotContext<'_>) -> (Option<Step>, Option<Hold>) {
+    let want = context.want;
+    if let Some(step) = collect_log(turn, want, context.seen) {
         return (Some(step), None);
     }
-    let mut context = SlotContext::new(turn, want, seen);
     if context.exclusive {
         // It is judged by the lease alone, which outlives the agent.
         if let (Some(release), Some(lease)) = (context.release, turn.observed.lease)
@@ -166,16 +170,16 @@ fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Opti
             let over_at = lease.renewed_at + limit.duration();
             Some(over_at).filter(|at| *at > turn.now).into_iter().for_each(|at| turn.wake(at));
         }
-    } else if context.isolated {
+    } else if context.is_isolated() {
         turn.memory.slot(&want.slot).isolated_at.get_or_insert(turn.now);
     }
-    if !context.exclusive && !context.alone {
-        wake_when_isolated(turn, &context);
+    if !context.exclusive && context.mode != Mode::Alone {
+        wake_when_isolated(turn, context);
     }
-    let mut hold = launch::hold(turn, &mut context);
+    let mut hold = launch::hold(turn, context);
     context.blocked = hold.is_some() && context.wants_running();
     let dispositions = context.dispositions();
-    let mut step = stop_one(&dispositions, launch::needs_a_side(&context, &dispositions));
+    let mut step = stop_one(&dispositions, launch::needs_a_side(context, &dispositions));
     if step.is_none() {
         // The new instance comes first, so that a predecessor that cannot be made holds up nothing.
         let planned: Vec<_> =
@@ -183,7 +187,7 @@ fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Opti
         step = start_one(turn, want, &planned, hold.is_some(), context.unleased);
     }
     if step.is_none() {
-        match launch::missing(turn, &context, &dispositions) {
+        match launch::missing(turn, context, &dispositions) {
             Ok(launch) => step = launch,
             Err(reason) => hold = hold.or(Some(reason)),
         }
