@@ -30,8 +30,6 @@ server/src/enrolment.rs
 server/src/enrolment/join.rs
 server/src/enrolment/operator.rs
 server/src/enrolment/renew.rs
-server/src/ledger/load.rs
-server/src/ledger/state.rs
 server/src/routes.rs
 server/src/recovery.rs
 server/src/recovery/go_on.rs

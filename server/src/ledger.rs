@@ -18,6 +18,7 @@
 mod change;
 mod load;
 mod refusals;
+mod release;
 mod signals;
 mod state;
 
@@ -37,8 +38,9 @@ use crate::store::{Entry, Revision, Store, StoreError, Transaction};
 pub(crate) use change::{Change, keys};
 pub use load::LoadError;
 use refusals::Refusals;
+pub(crate) use release::ReleaseEntry;
 pub(crate) use signals::{Signals, Topic};
-pub(crate) use state::{ReleaseEntry, State};
+pub(crate) use state::State;
 
 /// Audit entries of one page.
 pub(crate) const AUDIT_PAGE: u64 = 100;
