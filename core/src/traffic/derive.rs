@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{HostId, ServiceName, SlotId};
 use crate::observation::SlotObservation;
 
-use super::document::{MAX_ENDPOINTS, MAX_NAMES, MAX_SERVICES};
+use super::bounds::{MAX_ENDPOINTS, MAX_NAMES, MAX_SERVICES};
 use super::{Endpoint, Name, RoutedService};
 
 use endpoints::Places;
