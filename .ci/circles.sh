@@ -15,10 +15,8 @@ allowed() {
     cat <<'FILES'
 core/src/rollout/decision.rs
 core/src/rollout/decision/log.rs
-core/src/rollout/planner.rs
 core/src/rollout/model.rs
 core/src/rollout/steer.rs
-core/src/rollout/decision_notes.rs
 core/src/slot/model.rs
 core/src/slot/stored.rs
 ctl/src/commands/operator.rs
