@@ -16,7 +16,7 @@ bad() {
     failed=1
 }
 
-# crate, then which of ours it may depend on
+# crate, then which of ours it may depend on; tests of a crate may use the testkit beside these
 layers() {
     cat <<'TABLE'
 windlass-core
@@ -27,8 +27,9 @@ windlass-ingress windlass-core windlass-process
 windlass-server windlass-core windlass-proto windlass-certs windlass-process
 windlass-agent windlass-core windlass-proto windlass-certs windlass-ingress windlass-process
 windlass-ctl windlass-core windlass-proto windlass-certs windlass-process
-windlass-sim windlass-core windlass-certs windlass-proto windlass-server windlass-agent
-windlass-tests windlass-core windlass-proto windlass-certs windlass-process windlass-server windlass-agent windlass-ctl
+windlass-testkit windlass-core windlass-certs
+windlass-sim windlass-core windlass-certs windlass-proto windlass-server windlass-agent windlass-testkit
+windlass-tests windlass-core windlass-proto windlass-certs windlass-process windlass-server windlass-agent windlass-ctl windlass-testkit
 TABLE
 }
 
@@ -36,8 +37,8 @@ metadata=$(cargo metadata --no-deps --format-version 1 --locked)
 while read -r crate; do
     allowed=$(layers | awk -v crate="$crate" '$1 == crate { $1 = ""; print }')
     layers | grep -q "^$crate\b" || bad "crate $crate is not in the table of .ci/layering.sh"
-    for other in $(jq -r --arg crate "$crate" \
-        '.packages[] | select(.name == $crate) | .dependencies[] | select(.name | startswith("windlass-")) | .name' <<<"$metadata"); do
+    for other in $(jq -r --arg crate "$crate" '.packages[] | select(.name == $crate) | .dependencies[]
+        | select(.name | startswith("windlass-")) | select(.kind != "dev" or .name != "windlass-testkit") | .name' <<<"$metadata"); do
         [[ " $allowed " == *" $other "* ]] || bad "$crate depends on $other"
     done
 done < <(jq -r '.packages[].name' <<<"$metadata")

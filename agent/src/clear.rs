@@ -90,7 +90,6 @@ mod tests {
 
     use super::*;
     use crate::clock;
-    use crate::fixture::Fleet;
     use crate::runtime::fake::FakeEngine;
 
     #[tokio::test]
@@ -101,7 +100,7 @@ mod tests {
                 plan: PlanNumber { epoch: 1, seq: 1 },
                 slot: "production/web/0".parse().unwrap(),
                 instance: format!("production.web.0.r1.{serial}"),
-                release: Arc::new(VerifiedRelease::new(Digest::of(b"r1"), Fleet::new().payload(1))),
+                release: Arc::new(VerifiedRelease::new(Digest::of(b"r1"), crate::fixture::release(1))),
                 generation: 0,
                 image: "sha256:1".to_owned(),
                 side: 0,

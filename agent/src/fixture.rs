@@ -1,86 +1,48 @@
 //! A fleet for tests: keys, CA, trust documents, and documents signed with them.
 
 pub(crate) mod coordinator;
-pub(crate) mod promtool;
 
-use std::time::Duration;
-
+use serde_json::json;
 use windlass_certs::ca::CertificateAuthority;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{
-    EnvironmentScope, ReleaseRole, Revoked, RoleKeys, Roles, TrustDocument, TrustStore,
-};
+use windlass_certs::trust::{TrustDocument, TrustStore};
 use windlass_core::audit::Checkpoint;
-use windlass_core::plan::{HostPlan, Order, Phase, PlanSlot};
+use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::{Container, ContainerState, Likeness, RestartPolicy};
 use windlass_core::release::Release;
 use windlass_core::traffic::Routes;
 use windlass_core::{Counter, Digest, FleetId, HostId, Timestamp};
+use windlass_testkit::keys::{self, Keys};
+use windlass_testkit::plan;
+use windlass_testkit::release::{self, image, recreate, replicas};
 
 use crate::clock;
 
 /// A fleet called `demo` with a host `web-1`.
 pub(crate) struct Fleet {
-    pub(crate) root: SigningKey,
-    pub(crate) release: SigningKey,
+    pub(crate) keys: Keys,
     /// Another release key, that no trust document names unless a test adds it.
     pub(crate) second: SigningKey,
-    pub(crate) dispatch: SigningKey,
-    pub(crate) audit: SigningKey,
     pub(crate) ca: CertificateAuthority,
     pub(crate) now: Timestamp,
 }
 
 impl Fleet {
     pub(crate) fn new() -> Self {
-        let key = || SigningKey::generate().unwrap();
         let now = clock::now();
-        Self {
-            root: key(),
-            release: key(),
-            second: key(),
-            dispatch: key(),
-            audit: key(),
-            ca: CertificateAuthority::generate(fleet(), now).unwrap(),
-            now,
-        }
+        let ca = CertificateAuthority::generate(fleet(), now).unwrap();
+        Self { keys: Keys::generate(), second: keys::key(), ca, now }
     }
 
     /// Version 1 of the trust document.
     pub(crate) fn document(&self) -> TrustDocument {
-        let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
-        let release = ReleaseRole {
-            environment: EnvironmentScope::Any,
-            services: None,
-            keys: vec![self.release.public()],
-            threshold: 1,
-            retired: Vec::new(),
-        };
-        TrustDocument {
-            fleet: fleet(),
-            version: 1,
-            epoch: 1,
-            created_at: self.now - Duration::from_secs(3600),
-            expires_at: self.now + Duration::from_secs(86_400 * 365),
-            root: role(&self.root),
-            roles: Roles {
-                release: vec![release],
-                dispatch: role(&self.dispatch),
-                audit: role(&self.audit),
-                revoke: None,
-            },
-            hosts: Default::default(),
-            ca: vec![self.ca.fingerprint()],
-            coordinators: vec!["127.0.0.1:1".to_owned()],
-            floors: Default::default(),
-            revoked: Revoked::default(),
-        }
+        TrustDocument { ca: vec![self.ca.fingerprint()], ..self.keys.document(self.now) }
     }
 
     /// The envelope of a trust document.
     pub(crate) fn sign_trust(&self, document: &TrustDocument) -> Vec<u8> {
-        self.sign(PayloadType::Trust, document, &[&self.root])
+        keys::seal_trust(document, &[&self.keys.root])
     }
 
     /// The trust store with one document in it.
@@ -90,61 +52,21 @@ impl Fleet {
         TrustStore::restore(&fleet(), digest, &envelope).unwrap()
     }
 
-    /// A release with this number, as its payload.
-    pub(crate) fn payload(&self, counter: u64) -> Release {
-        let text = format!(
-            r#"{{"version":1,"fleet":"demo","environment":"production","service":"web","counter":"r{counter}",
-            "created_at":"2020-01-01T00:00:00.000Z","author":"alice","spec":{{
-            "image":{{"reference":"registry.example.com/team/web:1","repository":"registry.example.com/team/web",
-            "digest":"{}","platform":"{}","size":1000}},
-            "scale":{{"replicas":{{"min":1,"max":2}}}},"placement":{{"require":{{"role":"app"}},"spread":"host"}},
-            "ports":{{"http":{{"container":3000}}}},"main_port":"http","env":{{"N":"{counter}"}},
-            "resources":{{"cpu_millis":500,"memory":"64MiB","pids":100}},"security":{{"read_only_root":true}},
-            "health":{{}},"strategy":{{"recreate":{{"min_ready":"1s"}}}},"soak":"1s","progress_deadline":"10m",
-            "stop_timeout":"10s","on_failure":"rollback_all","rollback_on":{{"restarts":3,"unhealthy_for":"2m"}},
-            "on_lost":{{"on_return":"keep_new"}}}}}}"#,
-            Digest::of(b"image"),
-            crate::facts::platform(),
-        );
-        serde_json::from_str(&text).unwrap()
-    }
-
     /// The envelope of a release, and its digest.
     pub(crate) fn sign_release(&self, release: &Release) -> (Digest, Vec<u8>) {
-        let envelope = self.sign(PayloadType::Release, release, &[&self.release]);
-        (digest_of(&envelope), envelope)
+        let envelope = keys::seal(PayloadType::Release, release, &[&self.keys.release]);
+        (envelope.digest(), envelope.to_bytes())
     }
 
     /// A plan with one slot per release.
     pub(crate) fn plan(&self, seq: u64, releases: &[Digest]) -> HostPlan {
-        let slot = |(index, release): (usize, &Digest)| PlanSlot {
-            slot: format!("production/web/{index}").parse().unwrap(),
-            release: *release,
-            phase: Phase::Running,
-            good: false,
-            fallback: None,
-            order: Order::StartFirst,
-            gpus: Vec::new(),
-            previous: None,
-            retry_quarantined: false,
-            generation: 0,
-            task: None,
-        };
-        HostPlan {
-            version: 1,
-            fleet: fleet(),
-            host: host(),
-            epoch: 1,
-            seq,
-            issued_at: self.now,
-            expires_at: self.now + Duration::from_secs(86_400),
-            slots: releases.iter().enumerate().map(slot).collect(),
-        }
+        let slots = (0..).zip(releases).map(|(index, release)| plan::running(index, *release));
+        HostPlan { version: 1, ..plan::plan("web-1", seq, self.now, slots.collect()) }
     }
 
     /// The envelope of a plan.
     pub(crate) fn sign_plan(&self, plan: &HostPlan) -> Vec<u8> {
-        self.sign(PayloadType::Plan, plan, &[&self.dispatch])
+        keys::seal(PayloadType::Plan, plan, &[&self.keys.dispatch]).to_bytes()
     }
 
     /// An empty traffic table of `production`.
@@ -163,22 +85,22 @@ impl Fleet {
 
     /// The envelope of a traffic table.
     pub(crate) fn sign_routes(&self, routes: &Routes) -> Vec<u8> {
-        self.sign(PayloadType::Routes, routes, &[&self.dispatch])
+        keys::seal(PayloadType::Routes, routes, &[&self.keys.dispatch]).to_bytes()
     }
 
     /// The envelope of a checkpoint.
     pub(crate) fn sign_checkpoint(&self, size: u64, head: Digest) -> Vec<u8> {
         let checkpoint = Checkpoint { version: 1, fleet: fleet(), size, head, segment: 0, at: self.now };
-        self.sign(PayloadType::Audit, &checkpoint, &[&self.audit])
+        keys::seal(PayloadType::Audit, &checkpoint, &[&self.keys.audit]).to_bytes()
     }
 
     pub(crate) fn sign(
         &self,
         kind: PayloadType,
         payload: &impl serde::Serialize,
-        keys: &[&SigningKey],
+        signers: &[&SigningKey],
     ) -> Vec<u8> {
-        Envelope::sign(kind, serde_json::to_vec(payload).unwrap(), keys).to_bytes()
+        keys::seal(kind, payload, signers).to_bytes()
     }
 }
 
@@ -192,6 +114,22 @@ pub(crate) fn host() -> HostId {
 
 pub(crate) fn digest_of(envelope: &[u8]) -> Digest {
     Envelope::parse(envelope, PayloadType::Plan.max_len()).unwrap().digest()
+}
+
+/// Release `counter`: small, with a variable of its own, for hosts of the tests' platform.
+pub(crate) fn release(counter: u64) -> Release {
+    let mut image = image("registry.example.com/team/web", "1", Digest::of(b"image"));
+    image["platform"] = crate::facts::platform().into();
+    release::release(
+        counter,
+        json!({
+            "image": image, "scale": replicas(1, 2), "placement": { "require": { "role": "app" }, "spread": "host" },
+            "ports": { "http": { "container": 3000 } }, "main_port": "http", "env": { "N": counter.to_string() },
+            "resources": { "cpu_millis": 500, "memory": "64MiB", "pids": 100 },
+            "security": { "read_only_root": true }, "strategy": recreate("1s"), "soak": "1s",
+            "progress_deadline": "10m", "rollback_on": { "restarts": 3, "unhealthy_for": "2m" },
+        }),
+    )
 }
 
 /// Number `n` as a release counter.

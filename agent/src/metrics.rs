@@ -221,7 +221,7 @@ mod tests {
                 .contains("windlass_gpu_xid_errors_total{host=\"web-1\",gpu=\"GPU-1\",cause=\"device\"} 2"),
             "{with_gpu}"
         );
-        crate::fixture::promtool::check_metrics(&with_gpu);
+        windlass_testkit::promtool::promtool(&["check", "metrics"], &with_gpu);
         assert!(!with_gpu.contains("gpu_temperature_celsius"), "it cannot tell: {with_gpu}");
         let gpu = GpuStats { readings: GpuReadings { power: Some(0.0), ..GpuReadings::default() }, ..gpu };
         let idle = super::text("web-1", &HostStats { gpus: vec![gpu], ..stats.clone() });

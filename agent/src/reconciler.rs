@@ -21,7 +21,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::condition::{self, Condition};
-use windlass_core::network::InnerNetwork;
 use windlass_core::observation::{
     EngineState, Observation, Refusal, RefusalCode, SlotObservation, TaskObservation,
 };
@@ -31,9 +30,7 @@ use windlass_process::backoff::random;
 use windlass_process::report::chain;
 use windlass_process::{Backoff, Steps};
 
-use crate::gpu;
 use crate::lease::{Contact, uptime};
-use crate::probe::Answers;
 use crate::runtime::{Runtime, RuntimeError};
 
 mod asks;
@@ -41,12 +38,14 @@ mod execute;
 mod fault;
 mod health;
 mod operations;
+mod options;
 mod view;
 pub(crate) mod word;
 
 use asks::Asks;
 use execute::Finished;
 use operations::Operations;
+pub use options::{Networks, Options};
 use view::View;
 
 /// Keeps the reconciler's memory over the agent's death.
@@ -72,50 +71,9 @@ pub struct Wires {
     pub cancel: CancellationToken,
 }
 
-/// The inner networks of this host; `None` as long as they are not known.
-pub type Networks = Option<Arc<Vec<InnerNetwork>>>;
-
-/// Options of the reconciler: facts about the host, and how often it looks.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Memory of the host in bytes; 0 while unknown.
-    pub memory: u64,
-    /// Its GPUs, as far as they are known.
-    pub gpus: watch::Receiver<gpu::Shared>,
-    /// Publishes inner networks, once they are journaled; `None` before the first decision.
-    pub networks: watch::Sender<Networks>,
-    /// Publishes the GPU memory that strangers hold.
-    pub strangers: watch::Sender<Arc<gpu::Held>>,
-    /// Publishes the GPU memory that containers use.
-    pub gpu_use: watch::Sender<Arc<gpu::Use>>,
-    /// Receiver of the figures of probes.
-    pub answers: Answers,
-    /// Time between two looks at everything without an event.
-    pub resync: Duration,
-    /// The wall clock.
-    pub now: fn() -> Timestamp,
-    /// Time since the boot of the host: a clock that nobody sets.
-    pub uptime: fn() -> Option<Duration>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let gpus = watch::channel(gpu::Shared::default()).1; // none, for ever
-        let (networks, strangers) = (watch::Sender::new(None), watch::Sender::new(Arc::default()));
-        let (gpu_use, answers) = (watch::Sender::new(Arc::default()), Answers::default());
-        let resync = Duration::from_secs(15);
-        Self { memory: 0, gpus, networks, strangers, gpu_use, answers, resync, now, uptime }
-    }
-}
-
 /// Whether anything wanted may never run twice. Then what the coordinator acknowledges is waited for.
 fn has_exclusive(desired: &Desired) -> bool {
     desired.releases.values().any(|release| release.release.spec.exclusive)
-}
-
-/// The wall clock of this host.
-pub fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
 /// Time between two reports of a pull's progress.

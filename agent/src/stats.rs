@@ -14,7 +14,7 @@ use windlass_core::host::{HostStats, InstanceStats, ProbeStats};
 use windlass_core::observation::Observation;
 use windlass_process::aside::Aside;
 
-use crate::{gpu, probe, reconciler};
+use crate::{clock, gpu, probe};
 
 mod cgroup;
 pub mod disk;
@@ -135,7 +135,7 @@ impl Collector {
         let counters = proc::counters();
         let memory = proc::memory();
         let mut stats = HostStats {
-            at: Some(reconciler::now()),
+            at: Some(clock::now()),
             load: proc::load(),
             memory_used: memory.total.saturating_sub(memory.available),
             memory_total: memory.total,

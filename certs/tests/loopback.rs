@@ -2,8 +2,6 @@
 //! expiry and a renewal do to connections that stand.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "loopback/careless.rs"]
-mod careless;
 #[path = "loopback/fleet.rs"]
 mod fleet;
 
@@ -13,8 +11,7 @@ use std::time::Duration;
 
 use fleet::{Fleet, agent, authority, check, coordinator, demo, now, operator, until, watch};
 use rustls::{AlertDescription, ClientConfig, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -29,6 +26,7 @@ use windlass_certs::tls::{
     AcceptOptions, ClientTls, ConnectError, ConnectOptions, ServerTls, TlsError, connect, listen,
 };
 use windlass_core::Digest;
+use windlass_testkit::tls::{client, parts};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -131,7 +129,7 @@ async fn roles_belong_to_their_end() {
     assert!(matches!(error, ConnectError::WrongPeer { .. }), "{error:?}");
     tasks.abort_all();
     // and a coordinator's certificate used as a client's.
-    let config = foreign_client(Some(&main), &[&rustls::version::TLS13]);
+    let config = client(Some(&main), &[&rustls::version::TLS13]);
     assert!(handshake(&fleet, config).await.is_err());
     assert_eq!(fleet.stats.snapshot()["wrong_peer"], 1);
 }
@@ -140,8 +138,8 @@ async fn roles_belong_to_their_end() {
 async fn tls_1_2_is_refused() {
     let fleet = Fleet::start();
     let host = fleet.member(&agent(1));
-    assert!(handshake(&fleet, foreign_client(Some(&host), &[&rustls::version::TLS12])).await.is_err());
-    assert!(handshake(&fleet, foreign_client(Some(&host), &[&rustls::version::TLS13])).await.is_ok());
+    assert!(handshake(&fleet, client(Some(&host), &[&rustls::version::TLS12])).await.is_err());
+    assert!(handshake(&fleet, client(Some(&host), &[&rustls::version::TLS13])).await.is_ok());
     assert_eq!(fleet.stats.snapshot()["protocol"], 1);
 }
 
@@ -149,7 +147,7 @@ async fn tls_1_2_is_refused() {
 async fn no_session_is_resumed() {
     let fleet = Fleet::start();
     // This client would resume if it were given a ticket.
-    let config = foreign_client(Some(&fleet.member(&agent(1))), &[&rustls::version::TLS13]);
+    let config = client(Some(&fleet.member(&agent(1))), &[&rustls::version::TLS13]);
     for _ in 0..3 {
         let kind = handshake(&fleet, config.clone()).await.unwrap();
         assert_eq!(kind, rustls::HandshakeKind::Full);
@@ -336,34 +334,10 @@ async fn connect_tcp(fleet: &Fleet) -> TcpStream {
     TcpStream::connect(fleet.address).await.unwrap()
 }
 
-fn parts(identity: &CertifiedIdentity) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    let key = PrivateKeyDer::from_pem_slice(identity.key().to_pem().as_bytes()).unwrap();
-    (identity.chain().to_vec(), key)
-}
-
-/// Someone's own client, which checks nothing.
-fn foreign_client(
-    identity: Option<&CertifiedIdentity>,
-    versions: &[&'static rustls::SupportedProtocolVersion],
-) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(careless::Careless));
-    let mut config = match identity.map(parts) {
-        Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Arc::new(config)
-}
-
 /// A handshake up to the first byte of the coordinator.
-async fn handshake(fleet: &Fleet, config: Arc<ClientConfig>) -> std::io::Result<rustls::HandshakeKind> {
+async fn handshake(fleet: &Fleet, config: ClientConfig) -> std::io::Result<rustls::HandshakeKind> {
     let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = TlsConnector::from(config).connect(name, connect_tcp(fleet).await).await?;
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, connect_tcp(fleet).await).await?;
     stream.read_u8().await?;
     Ok(stream.get_ref().1.handshake_kind().unwrap())
 }

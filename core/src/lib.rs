@@ -10,6 +10,8 @@ pub mod capacity;
 pub mod condition;
 pub mod diff;
 pub mod digest;
+#[cfg(test)]
+mod fixture;
 pub mod fleet;
 pub mod gate;
 pub mod host;

@@ -62,9 +62,9 @@ fn reason(failure: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::{at, fleet, reference, release, steady};
     use crate::id::Counter;
     use crate::observation::{Fault, Refusal};
-    use crate::rollout::tests::fixture::{at, fleet, reference, release, steady};
     use crate::rollout::tests::midway::{deploy, evidence};
     use crate::rollout::{Target, start};
 

@@ -4,6 +4,7 @@
 //! serves which name stands in [`Routes::names`]; how the requests of a service are shared among its releases, and
 //! where its instances answer, in [`Routes::services`].
 
+mod bounds;
 mod choose;
 mod derive;
 mod document;
@@ -20,14 +21,15 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use bounds::{is_host, is_path};
 pub(crate) use derive::port_of;
-pub(crate) use document::{is_host, is_path};
 
+pub use bounds::InvalidRoutes;
 pub use choose::{Choice, Position, choose};
 pub use derive::{Derived, HostSeen, ServiceSeen, TrafficInputs, derive};
 pub use document::{
-    Endpoint, InvalidRoutes, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ROUTES_VERSIONS,
-    ReleaseShare, RoutedPort, RoutedService, Routes, StandsBy, Weight,
+    Endpoint, Match, MatchOn, Name, PortSide, Protocol, ROUTES_VERSION, ROUTES_VERSIONS, ReleaseShare,
+    RoutedPort, RoutedService, Routes, StandsBy, Weight,
 };
 pub use holds::{Hold, MAX_HOLDS, holds};
 pub use names::taken;

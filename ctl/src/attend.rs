@@ -1,6 +1,7 @@
 //! Looking at a service until it is as it was told. A coordinator that restarts meanwhile is waited for: what it was
 //! told is stored.
 
+mod goal;
 mod outcome;
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,6 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use windlass_core::ServiceId;
-use windlass_core::host::Liveness;
 use windlass_core::view::StatusView;
 
 use crate::client::CallError;
@@ -18,65 +18,12 @@ use crate::error::CtlError;
 use crate::printer::Printer;
 use crate::session::Session;
 
+use goal::Look;
+pub(crate) use goal::{Done, Goal};
 pub(crate) use outcome::ServiceOutcome;
 
 /// The interval of looks.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// The goal of a command to a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Goal {
-    /// So many instances are available, and there are no others.
-    Count(u32),
-    /// Nothing of it runs.
-    Stopped,
-    /// Nothing of it is left.
-    Gone,
-}
-
-/// The end of following.
-#[derive(Debug)]
-pub(crate) enum Done {
-    /// It is so. What was seen last, if the service still shows.
-    Reached(Option<Box<StatusView>>),
-    /// Somebody told it something else.
-    Overtaken(Box<StatusView>),
-    /// Time is up.
-    Timeout(Option<Box<StatusView>>),
-    /// Ctrl-C.
-    Interrupted(Option<Box<StatusView>>),
-    /// Nobody looked.
-    Detached,
-}
-
-/// The result of one look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    Reached,
-    GoesOn,
-    Overtaken,
-}
-
-impl Goal {
-    /// Compares. A removed service shows until every host has said so.
-    pub(super) fn look(self, status: Option<&StatusView>) -> Look {
-        let Some(status) = status else {
-            return if self == Self::Gone { Look::Reached } else { Look::Overtaken };
-        };
-        let when = |reached: bool| if reached { Look::Reached } else { Look::GoesOn };
-        match (self, status.state.as_str()) {
-            (Self::Count(count), "steady" | "degraded") if status.replicas == Some(count) => {
-                when(status.desired == count && status.available == count && status.state == "steady")
-            }
-            (Self::Stopped, "stopping" | "stopped") => when(status.state == "stopped"),
-            // Hosts that are lost get it when they return; nobody knows when that is.
-            (Self::Gone, "removing") => {
-                when(status.instances.is_empty() && status.terminating.values().all(|l| *l == Liveness::Lost))
-            }
-            _ => Look::Overtaken,
-        }
-    }
-}
 
 /// Looks until it is so, or time is up.
 pub(crate) async fn follow(

@@ -1,5 +1,6 @@
 //! The coordinator's calls: protobuf inside, domain and view types outside. Nothing else here names `pb`.
 
+mod answers;
 mod error;
 mod history;
 mod join;
@@ -16,12 +17,13 @@ use tonic::transport::Channel;
 use tonic::{Response, Status};
 use windlass_core::view::{
     AskedView, ExplainView, HostView, OperatorView, PreviewView, RecoveryView, ReleaseView, RolloutView,
-    RoutesView, StatusView, VolumeView,
+    RoutesView, StatusView,
 };
-use windlass_core::{Counter, Digest, FleetId, HostId, OperatorName, RolloutId, ServiceId, Timestamp};
+use windlass_core::{Counter, Digest, HostId, OperatorName, ServiceId, Timestamp};
 use windlass_proto::pb::control_client::ControlClient;
 use windlass_proto::{limits, pb};
 
+pub(crate) use answers::{Heard, ServiceInfo, Submitted};
 pub(crate) use error::CallError;
 pub(crate) use join::join_operator;
 pub(crate) use stream::{
@@ -33,38 +35,6 @@ pub(crate) use stream::{
 #[derive(Clone)]
 pub(crate) struct Client {
     control: ControlClient<Channel>,
-}
-
-/// The facts that make the next release of a service.
-pub(crate) struct ServiceInfo {
-    /// The fleet that the coordinator serves.
-    pub(crate) fleet: FleetId,
-    /// The last counter that was used.
-    pub(crate) last_counter: u64,
-}
-
-/// The result of submitting or rolling back.
-#[derive(Debug, Clone)]
-pub(crate) struct Submitted {
-    /// The rollout; none if there was nothing to do.
-    pub(crate) rollout: Option<RolloutId>,
-    /// The release that the service has or moves to.
-    pub(crate) release: Counter,
-    /// Warnings about the release.
-    pub(crate) warnings: Vec<String>,
-}
-
-/// The result of a command to a service.
-#[derive(Debug, Clone)]
-pub(crate) struct Heard {
-    /// It was so already.
-    pub(crate) unchanged: bool,
-    /// The rollout of a restart.
-    pub(crate) rollout: Option<RolloutId>,
-    /// The release that the service is at, or was at.
-    pub(crate) release: Option<Counter>,
-    /// Named volumes that stay.
-    pub(crate) volumes: Vec<VolumeView>,
 }
 
 /// A command to a host.

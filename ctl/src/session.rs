@@ -1,6 +1,7 @@
 //! A connection to the coordinator, as this operator. The certificate renews by itself past half life, before and
 //! while a command runs; one that has expired is renewed with proof of its key.
 
+mod error;
 mod renew;
 
 use std::time::Duration;
@@ -8,15 +9,17 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use windlass_certs::csr::CertifiedIdentity;
 use windlass_certs::join::Token;
-use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, TlsError, connect};
-use windlass_certs::trust::{TrustError, TrustStore};
+use windlass_certs::tls::{ClientTls, ConnectOptions, connect};
+use windlass_certs::trust::TrustStore;
 use windlass_process::backoff;
 
-use crate::client::{CallError, Client};
+use crate::client::Client;
 use crate::clock;
-use crate::error::{CtlError, Failure};
-use crate::home::{ContextConfig, FleetHome, HomeError};
-use crate::invitation::{self, Invited, Mismatch, Pins, Wanted};
+use crate::error::CtlError;
+use crate::home::{ContextConfig, FleetHome};
+use crate::invitation::{self, Invited, Pins, Wanted};
+
+pub(crate) use error::SessionError;
 
 /// The connection.
 pub(crate) struct Session {
@@ -27,44 +30,6 @@ pub(crate) struct Session {
     trust: TrustStore,
     // Drawn once: where around half life this process renews.
     jitter: f64,
-}
-
-/// The reason why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SessionError {
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("failed to set up TLS")]
-    Tls(#[from] TlsError),
-    #[error(transparent)]
-    Renew(CallError),
-    #[error("failed to renew the operator certificate")]
-    Request(#[source] windlass_certs::csr::CsrError),
-    #[error("the coordinator sent a certificate that is not ours")]
-    NotOurs(#[source] windlass_certs::csr::IdentityError),
-    #[error("the coordinator's trust documents do not follow from ours")]
-    Trust(#[source] TrustError),
-    #[error("the coordinator answered with a token that is not ours; it is not shown")]
-    Token(#[source] Mismatch),
-}
-
-impl Failure for SessionError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Home(error) => error.hint(),
-            Self::Connect(error) => error.hint().map(str::to_owned),
-            Self::Renew(error) => error.hint().or_else(|| {
-                Some("ask an admin; past 30 days a certificate cannot be renewed any more".to_owned())
-            }),
-            Self::NotOurs(error) => error.hint(),
-            Self::Trust(_) | Self::Token(_) => {
-                Some("do not use this coordinator before an admin has looked at it".to_owned())
-            }
-            Self::Tls(_) | Self::Request(_) => None,
-        }
-    }
 }
 
 impl Session {

@@ -15,9 +15,11 @@
 //! store is refused at its first write. If the store fails, nobody knows whether the write happened: the
 //! process ends and starts from what is stored.
 
+mod batch;
 mod change;
 mod load;
 mod refusals;
+mod release;
 mod signals;
 mod state;
 
@@ -25,7 +27,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use windlass_core::audit::{Fact, Head};
+use windlass_core::audit::Head;
 use windlass_core::rollout::Decision;
 use windlass_core::{RolloutId, Timestamp};
 
@@ -34,11 +36,14 @@ use crate::crash::Point;
 use crate::store::record::{EventRecord, decode, encode};
 use crate::store::{Entry, Revision, Store, StoreError, Transaction};
 
+use batch::Happening;
+pub(crate) use batch::WriteBatch;
 pub(crate) use change::{Change, keys};
 pub use load::LoadError;
 use refusals::Refusals;
+pub(crate) use release::ReleaseEntry;
 pub(crate) use signals::{Signals, Topic};
-pub(crate) use state::{ReleaseEntry, State};
+pub(crate) use state::State;
 
 /// Audit entries of one page.
 pub(crate) const AUDIT_PAGE: u64 = 100;
@@ -75,25 +80,6 @@ enum Job {
     Snapshot(oneshot::Sender<Vec<Entry>>),
 }
 
-/// An event to be stored.
-struct Happening {
-    kind: &'static str,
-    subject: String,
-    message: String,
-    actor: Option<String>,
-}
-
-/// The changes that a closure wants stored.
-pub(crate) struct WriteBatch<'a> {
-    /// The state before.
-    pub state: &'a State,
-    /// Now.
-    pub now: Timestamp,
-    changes: Vec<Change>,
-    facts: Vec<Fact>,
-    events: Vec<Happening>,
-}
-
 /// The reason for which a write did not happen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WriteError {
@@ -103,48 +89,6 @@ pub(crate) enum WriteError {
     /// The batch is more than a store transaction takes.
     #[error("the change is too large to be stored")]
     TooLarge,
-}
-
-impl WriteBatch<'_> {
-    /// Stores a record. What a rollout has decided is stored with it, whoever changed it.
-    pub(crate) fn change(&mut self, mut change: Change) {
-        if let Change::Rollout(rollout) = &mut change {
-            let id = rollout.id.clone();
-            let fresh = rollout.log.take_fresh().into_iter();
-            self.changes.extend(fresh.map(|decision| Change::Decision(id.clone(), Box::new(decision))));
-        }
-        self.changes.push(change);
-    }
-
-    /// Writes an audit entry.
-    pub(crate) fn audit(&mut self, fact: Fact) {
-        self.facts.push(fact);
-    }
-
-    /// Tells people.
-    pub(crate) fn event(
-        &mut self,
-        kind: &'static str,
-        subject: impl Into<String>,
-        message: impl Into<String>,
-    ) {
-        self.tell(kind, None, subject.into(), message.into());
-    }
-
-    /// Tells people what `actor` caused.
-    pub(crate) fn event_by(
-        &mut self,
-        actor: &str,
-        kind: &'static str,
-        subject: impl Into<String>,
-        message: impl Into<String>,
-    ) {
-        self.tell(kind, Some(actor.to_owned()), subject.into(), message.into());
-    }
-
-    fn tell(&mut self, kind: &'static str, actor: Option<String>, subject: String, message: String) {
-        self.events.push(Happening { kind, subject, message, actor });
-    }
 }
 
 impl Ledger {

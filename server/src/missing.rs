@@ -1,7 +1,7 @@
 //! A store that is gone is never taken for a new fleet's. An empty coordinator would know no host, and give numbers and
 //! slots a second time.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use windlass_core::Timestamp;
@@ -39,14 +39,4 @@ pub(crate) fn refuse_if_gone(data: &Path, now: Timestamp) -> Result<(), StartErr
 pub(crate) fn note_made(data: &Path) -> std::io::Result<()> {
     let marker = data.join(MARKER);
     if marker.exists() { Ok(()) } else { std::fs::write(marker, MARKER_TEXT) }
-}
-
-/// The next step about a store that is gone.
-pub(crate) fn hint(data: &Path, backup: Option<&PathBuf>) -> String {
-    let data = data.display();
-    let file = backup.map_or_else(|| "FILE".to_owned(), |file| file.display().to_string());
-    format!(
-        "restore a backup: `windlass-server --data {data} store import {file}`; to begin with nothing, and forget what the \
-         hosts run: `windlass-server --data {data} store new`"
-    )
 }

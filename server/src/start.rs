@@ -1,30 +1,31 @@
 //! Putting a coordinator together: what is loaded first, which tasks run, in which order they stop.
 
+mod error;
+
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
-use windlass_certs::files::{self, FileError};
+use windlass_certs::files;
 use windlass_certs::revocation::Revocations;
-use windlass_certs::tls::{AcceptOptions, BindError, ServerTls, TlsError, listen};
+use windlass_certs::tls::{AcceptOptions, ServerTls, listen};
 use windlass_process::Tasks;
 
 use crate::audit::Checkpoints;
-use crate::authority::{Authority, AuthorityError, first_trust};
+use crate::authority::{Authority, first_trust};
 use crate::backups;
 use crate::certificate;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::coordinator::{Coordinator, Parts};
 use crate::engine::Engine;
 use crate::gates::{self, Asker};
 use crate::grpc;
 use crate::http::Http;
-use crate::ledger::LoadError;
 use crate::missing;
 use crate::recorder;
 use crate::revoked::RevokedFile;
@@ -33,78 +34,7 @@ use crate::scrape::Place;
 use crate::store::sled::SledStore;
 use crate::store::{Store, StoreError};
 
-/// The reason for which a coordinator does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Its configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The folder's owner or mode.
-    #[error(transparent)]
-    Folder(#[from] FileError),
-    /// Its data folder.
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
-    /// Its store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// There must have been a store.
-    #[error("the store `{path}` is gone: {why}", path = path.display())]
-    StoreGone {
-        /// The missing path.
-        path: PathBuf,
-        /// The data folder.
-        data: PathBuf,
-        /// The newest backup beside it.
-        backup: Option<PathBuf>,
-        /// The evidence of it.
-        why: String,
-    },
-    /// The content of the store.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// Its own certificate.
-    #[error("failed to issue the coordinator's own certificate")]
-    Certificate(#[from] windlass_certs::ca::CaError),
-    /// TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The listener for agents and operators.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The listener for metrics.
-    #[error("failed to listen on {address} for HTTP")]
-    Http {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The client that asks providers for gates.
-    #[error("failed to set up the client that asks the providers of gates")]
-    Gates(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The gRPC services.
-    #[error("failed to set up the services")]
-    Services(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl StartError {
-    /// The next step of the user.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Config(error) => error.hint().map(str::to_owned),
-            Self::Folder(error) => error.hint(),
-            Self::Authority(error) => error.hint(),
-            Self::Store(error) => error.hint().map(str::to_owned),
-            Self::StoreGone { data, backup, .. } => Some(missing::hint(data, backup.as_ref())),
-            Self::Load(error) => error.hint().map(str::to_owned),
-            Self::Bind(error) => error.hint().map(str::to_owned),
-            Self::Http { .. } => Some("choose another address with --http".to_owned()),
-            Self::Certificate(_) | Self::Tls(_) | Self::Services(_) | Self::Gates(_) => None,
-        }
-    }
-}
+pub use error::StartError;
 
 /// A coordinator that runs as soon as [`Running::run`] is awaited.
 pub struct Running {

@@ -56,21 +56,11 @@ impl Server {
     }
 
     fn instance(&self, asks: serde_json::Value) -> Instance {
-        let mut spec = json!({
-            "image": {"reference": "r/web:1", "repository": "r.example.com/web", "digest": Digest::of(b"i"), "platform": "linux/amd64", "size": 1},
-            "scale": {"replicas": {"min": 1, "max": 1}}, "placement": {"spread": "host"}, "ports": {"http": {"container": 80}},
-            "resources": {"cpu_millis": 100, "memory": "64MiB", "pids": 64}, "security": {"read_only_root": false}, "health": {},
-            "strategy": {"recreate": {"min_ready": "1s"}}, "soak": "1s", "progress_deadline": "1m", "stop_timeout": "1s",
-            "on_failure": "rollback_all", "rollback_on": {"restarts": 1, "unhealthy_for": "1m"}, "on_lost": {"on_return": "keep_new"},
-        });
+        let mut spec = json!({ "ports": { "http": { "container": 80 } } });
         for (key, value) in asks.as_object().unwrap() {
             spec[key] = value.clone();
         }
-        let release: Release = serde_json::from_value(json!({
-            "version": 3, "fleet": "demo", "environment": "production", "service": "web", "counter": "r1",
-            "created_at": windlass_core::Timestamp::ZERO, "author": "ann", "spec": spec,
-        }))
-        .unwrap();
+        let release = Release { version: 3, ..windlass_testkit::release::release(1, spec) };
         windlass_core::verify::check_release(&release).unwrap();
         let release = Arc::new(VerifiedRelease::new(Digest::of(b"r"), release));
         Instance { address: "127.0.0.1".to_owned(), ports: [("http".to_owned(), self.port)].into(), release }

@@ -77,7 +77,7 @@ impl Host {
 
     /// Signs a release and puts it on the shelf.
     fn release(&mut self, number: u64, change: impl Fn(&mut Release)) -> Digest {
-        let mut release = self.fleet.payload(number);
+        let mut release = fixture::release(number);
         change(&mut release);
         let (digest, envelope) = self.fleet.sign_release(&release);
         self.shelf.releases.insert(digest, envelope);
@@ -412,7 +412,7 @@ fn a_journaled_plan_is_a_plan_and_the_one_that_was_journaled() {
     let digest = fixture::digest_of(&envelope);
     assert_eq!(open::journaled_plan(&envelope, &digest), Some(plan.clone()));
     assert_eq!(open::journaled_plan(&envelope, &Digest::of(b"another")), None);
-    let routes = fleet.sign(windlass_certs::dsse::PayloadType::Routes, &plan, &[&fleet.dispatch]);
+    let routes = fleet.sign(windlass_certs::dsse::PayloadType::Routes, &plan, &[&fleet.keys.dispatch]);
     assert_eq!(open::journaled_plan(&routes, &digest), None);
     assert_eq!(open::journaled_plan(&routes, &Digest::of(b"another")), None);
 }
@@ -427,7 +427,8 @@ async fn a_revocation_list_is_kept_and_only_a_newer_one_replaces_it() {
         let revoked = RevokedSet { identities: [(evicted, version)].into(), ..RevokedSet::default() };
         RevocationList { fleet: fixture::fleet(), version, issued_at: host.fleet.now, revoked }
     };
-    let signed = |list: &RevocationList| host.fleet.sign(PayloadType::Revocation, list, &[&host.fleet.root]);
+    let signed =
+        |list: &RevocationList| host.fleet.sign(PayloadType::Revocation, list, &[&host.fleet.keys.root]);
     let keeper = host.open().await;
     assert_eq!(keeper.revocations_version(), 0);
     keeper.revoke(&signed(&list(4))).await.unwrap();
@@ -438,7 +439,7 @@ async fn a_revocation_list_is_kept_and_only_a_newer_one_replaces_it() {
     keeper.revoke(&signed(&list(4))).await.unwrap();
     assert_eq!(keeper.counters().snapshot(), BTreeMap::new());
     keeper.revoke(&signed(&list(3))).await.unwrap();
-    let forged = host.fleet.sign(PayloadType::Revocation, &list(5), &[&host.fleet.dispatch]);
+    let forged = host.fleet.sign(PayloadType::Revocation, &list(5), &[&host.fleet.keys.dispatch]);
     keeper.revoke(&forged).await.unwrap();
     let elsewhere = RevocationList { fleet: "other".parse().unwrap(), ..list(5) };
     keeper.revoke(&signed(&elsewhere)).await.unwrap();
@@ -448,7 +449,7 @@ async fn a_revocation_list_is_kept_and_only_a_newer_one_replaces_it() {
     assert_eq!(in_force(&keeper), fourth);
     // It outlives the agent, and in its place nothing else is taken for it.
     assert_eq!(in_force(&host.open().await), fourth);
-    let mistaken = host.fleet.sign(PayloadType::Routes, &list(6), &[&host.fleet.root]);
+    let mistaken = host.fleet.sign(PayloadType::Routes, &list(6), &[&host.fleet.keys.root]);
     for wrong in [mistaken, signed(&elsewhere), b"nonsense".to_vec()] {
         files::replace_secret(&host.data().revocations(), &wrong).unwrap();
         assert_eq!(in_force(&host.open().await), (0, Arc::default()));
@@ -528,7 +529,7 @@ async fn a_checkpoint_of_a_stolen_key_bars_no_later_one() {
     keeper.witness(&host.fleet.sign_checkpoint(5, Digest::of(b"5"))).await.unwrap();
     assert_eq!(keeper.witnessed().unwrap().size, 1 << 48);
     let replaced = windlass_certs::keys::SigningKey::generate().unwrap();
-    host.fleet.audit = replaced;
+    host.fleet.keys.audit = replaced;
     let next = TrustDocument { version: 2, ..host.fleet.document() };
     keeper.take_trust(&[host.fleet.sign_trust(&next)]).await.unwrap();
     keeper.witness(&host.fleet.sign_checkpoint(5, Digest::of(b"5"))).await.unwrap();

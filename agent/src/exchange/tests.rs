@@ -14,7 +14,6 @@ use windlass_core::release::{Expect, HostAsk, HostCheck, UrlRequest};
 
 use super::*;
 use crate::clock;
-use crate::fixture::Fleet;
 use crate::runtime::fake::FakeEngine;
 
 const BODY: &str = r#"{"gpu":false}"#;
@@ -115,7 +114,7 @@ async fn a_check_of_the_host_speaks_tls_and_reads_the_answer() {
         }
     };
     let with_ca = || Some(Tls { ca: Some(ca.clone()), ..Tls::default() });
-    let mut release = Fleet::new().payload(1);
+    let mut release = crate::fixture::release(1);
     release.spec.checks = vec![
         check("good", with_ca(), r#"{"/gpu": false}"#),
         check("fallback", with_ca(), r#"{"/gpu": true}"#),

@@ -11,13 +11,12 @@ use windlass_core::release::{File, Volume};
 
 use super::*;
 use crate::clock;
-use crate::fixture::Fleet;
 use crate::runtime::HeldBind;
 use crate::runtime::fake::FakeEngine;
 
 /// A launch of a release that binds `path`.
 fn launch(path: &str) -> Launch {
-    let mut release = Fleet::new().payload(1);
+    let mut release = crate::fixture::release(1);
     let volume = Volume {
         mount: "/data".to_owned(),
         host_path: Some(path.to_owned()),
@@ -247,7 +246,7 @@ async fn plain_http_off_loopback_needs_the_policys_word() {
             drop(stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes()).await);
         }
     });
-    let mut image = Fleet::new().payload(1).spec.image;
+    let mut image = crate::fixture::release(1).spec.image;
     image.repository = "10.1.2.3:5000/web".to_owned();
     let pull = async |policy| {
         let engine = FakeEngine::new(clock::now);
@@ -263,7 +262,7 @@ async fn plain_http_off_loopback_needs_the_policys_word() {
 /// The bytes are the same; whether this host may have them is for the registry to say.
 #[tokio::test]
 async fn an_image_from_elsewhere_is_not_here_if_policy_says_so() {
-    let mine = Fleet::new().payload(1).spec.image;
+    let mine = crate::fixture::release(1).spec.image;
     let other = Image { repository: "registry.example.com/other".to_owned(), ..mine.clone() };
     for (verify_origin, is_here) in [(true, false), (false, true)] {
         let policy = HostPolicy {

@@ -6,11 +6,10 @@ use windlass_core::Span;
 
 use super::*;
 use crate::clock;
-use crate::fixture::Fleet;
 use crate::runtime::fake::FakeEngine;
 
 async fn failures(checks: Vec<HostCheck>) -> Vec<String> {
-    let mut release = Fleet::new().payload(1);
+    let mut release = crate::fixture::release(1);
     release.spec.checks = checks;
     super::failures(&release, &FakeEngine::new(clock::now)).await
 }
@@ -96,7 +95,7 @@ async fn all_are_made_and_each_failure_is_named() {
 async fn missing_files_of_a_volume_are_named_each() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("bert.bin"), "x").unwrap();
-    let mut release = Fleet::new().payload(1);
+    let mut release = crate::fixture::release(1);
     let volume = |host_path| windlass_core::release::Volume {
         mount: "/m".to_owned(),
         host_path,

@@ -177,6 +177,6 @@ mod tests {
         });
         let text = text(&serde_json::from_value(report).unwrap(), 6);
         insta::assert_snapshot!("metrics", text);
-        crate::fixture::promtool::check_metrics(&text);
+        windlass_testkit::promtool::promtool(&["check", "metrics"], &text);
     }
 }

@@ -11,6 +11,8 @@
 //! handover.sock   a successor connects here
 //! ```
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,15 +23,17 @@ use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::files::{self, FileError};
 use windlass_certs::trust::{TrustError, TrustStore};
 use windlass_core::network::{InnerNetwork, MAX_CALLED, MAX_NETWORKS, SUBNET_BITS, is_range};
-use windlass_core::observation::Refusal;
 use windlass_core::traffic::{Hold, MAX_HOLDS, Reach, Routes};
 use windlass_core::verify::PlanOrder;
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId, Timestamp};
 
-use crate::data::{DataDir, DataError, read_bounded};
+use crate::data::{DataDir, read_bounded};
 use crate::traffic::tables::{Table, TableStore, TableStoreError, Tables};
 use crate::traffic::wire::Position;
 use crate::verify;
+
+pub use error::StateError;
+pub(super) use error::{NoNetworks, NoTable, NoTrust};
 
 const NETWORKS: &str = "networks.json";
 const REACH: &str = "reach.json";
@@ -69,78 +73,6 @@ struct Written {
     host: HostId,
     digest: Digest,
     envelope: String,
-}
-
-/// The reason for which the folder cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The folder.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The tables.
-    #[error(transparent)]
-    Tables(#[from] TableStoreError),
-    /// The trust document.
-    #[error("failed to read what this ingress trusts")]
-    File(#[from] FileError),
-    /// It is not what was written.
-    #[error("`{0}` is damaged")]
-    Damaged(PathBuf),
-    /// It is not believed.
-    #[error("the trust document that this ingress has pinned is not believed")]
-    Trust(#[from] TrustError),
-    /// Another process serves with it.
-    #[error("another ingress serves with `{0}`, and does not hand over")]
-    Busy(PathBuf),
-}
-
-impl StateError {
-    /// The user's next step.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Data(error) => error.hint(),
-            Self::Damaged(path) => {
-                Some(format!("move `{}` away: the ingress then pins what its agent shows it", path.display()))
-            }
-            Self::Busy(_) => Some("stop it, or give this one another folder: `--state DIR`".to_owned()),
-            Self::Tables(_) | Self::File(_) | Self::Trust(_) => None,
-        }
-    }
-}
-
-/// The reason for which trust documents were not taken.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoTrust {
-    /// They are of another fleet or host: this folder belongs to another ingress.
-    #[error(
-        "this ingress is of host `{mine}` of fleet `{fleet}`, the agent is of host `{theirs}`; give each agent's ingress a folder of its own"
-    )]
-    Stranger { fleet: FleetId, mine: HostId, theirs: HostId },
-    #[error(transparent)]
-    Trust(#[from] TrustError),
-    #[error("failed to keep the trust document, or what the agent said of this host")]
-    File(#[from] FileError),
-}
-
-/// The reason for which inner networks were not taken.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoNetworks {
-    /// No agent draws such ones.
-    #[error("they are too many, or no private networks of {SUBNET_BITS} bits")]
-    Malformed,
-    #[error("failed to keep the inner networks")]
-    File(#[from] FileError),
-}
-
-/// The reason for which a table was not taken.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoTable {
-    #[error("{0}")]
-    Refused(Refusal),
-    #[error(transparent)]
-    Store(#[from] TableStoreError),
-    #[error("there is no trust document yet")]
-    NoTrust,
 }
 
 impl State {

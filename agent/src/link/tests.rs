@@ -240,16 +240,16 @@ async fn revoked_coordinator_is_left_at_once_and_after_a_restart() {
         coordinator.say(down::Message::Revocations(pb::RevocationNotice { envelope: envelope.into() }));
     };
     // The holder of the coordinator's keys cannot write one, and one of another fleet is none.
-    say(fleet.sign(PayloadType::Revocation, &list("demo", 9), &[&fleet.dispatch, &fleet.audit]));
+    say(fleet.sign(PayloadType::Revocation, &list("demo", 9), &[&fleet.keys.dispatch, &fleet.keys.audit]));
     counted(&machine, RefusalCode::UnknownKey).await;
-    say(fleet.sign(PayloadType::Revocation, &list("other", 9), &[&fleet.root]));
+    say(fleet.sign(PayloadType::Revocation, &list("other", 9), &[&fleet.keys.root]));
     counted(&machine, RefusalCode::WrongAudience).await;
     let r1 = coordinator.shelve(1);
     coordinator.offer(1, &[r1]);
     coordinator.until("settled", |known| settled(known, 1)).await;
     assert_eq!(coordinator.known().hellos.len(), 1, "no refusal costs the connection");
 
-    say(fleet.sign(PayloadType::Revocation, &list("demo", 3), &[&fleet.root]));
+    say(fleet.sign(PayloadType::Revocation, &list("demo", 3), &[&fleet.keys.root]));
     counted(&machine, RefusalCode::WrongPeer).await;
     agent.stop().await;
     let _agent = machine.run();
@@ -263,7 +263,7 @@ async fn revoked_coordinator_is_left_at_once_and_after_a_restart() {
     assert_eq!(coordinator.known().hellos[1].revocations, 3);
     // An older list brings nothing back.
     let none = RevocationList { revoked: RevokedSet::default(), ..list_of(&fleet, 2) };
-    say(fleet.sign(PayloadType::Revocation, &none, &[&fleet.root]));
+    say(fleet.sign(PayloadType::Revocation, &none, &[&fleet.keys.root]));
     counted(&machine, RefusalCode::Stale).await;
 }
 

@@ -9,7 +9,7 @@ use windlass_core::Span;
 use windlass_core::release::Check;
 
 use super::*;
-use crate::reconciler::now;
+use crate::clock::now;
 use crate::runtime::fake::FakeEngine;
 
 const LIMIT: Duration = Duration::from_secs(10);

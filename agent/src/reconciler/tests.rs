@@ -1,7 +1,6 @@
 //! The task over an engine in memory, with paused time.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,14 +10,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_core::condition::ConditionCode;
-use windlass_core::host::HostPolicy;
 use windlass_core::observation::{Clock, EngineState, FailureReason, InstanceState, Observation, SlotStatus};
-use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
+use windlass_core::plan::{Order, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::{
-    Container, ContainerState, Desired, Likeness, LocalHost, Memory, RestartPolicy, VerifiedRelease,
+    Container, ContainerState, Desired, Likeness, Memory, RestartPolicy, VerifiedRelease,
 };
-use windlass_core::release::{Release, Spec};
-use windlass_core::{Counter, Digest, SlotId, Timestamp};
+use windlass_core::release::Spec;
+use windlass_core::{Counter, Digest, Timestamp};
+use windlass_testkit::plan::{self, running};
+use windlass_testkit::release;
 
 use crate::lease::Contact;
 
@@ -77,19 +77,7 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        let local = LocalHost {
-            fleet: "demo".parse().unwrap(),
-            host: "h1".parse().unwrap(),
-            address: "127.0.0.1".to_owned(),
-            policy: HostPolicy::default(),
-        };
-        let desired = Desired {
-            local: Arc::new(local),
-            plan: None,
-            releases: BTreeMap::new(),
-            plan_refusal: None,
-            refusals: BTreeMap::new(),
-        };
+        let desired = plan::nothing(Arc::new(plan::local("h1", "127.0.0.1")));
         let mut host = Self {
             engine: FakeEngine::new(now),
             disk: Disk::default(),
@@ -122,28 +110,17 @@ impl Host {
     }
 
     fn release(&self, counter: u64, change: impl FnOnce(&mut Spec)) -> Digest {
-        let image = Digest::of(counter.to_string().as_bytes());
-        let mut spec: Spec = serde_json::from_value(json!({
-            "image": {"reference": "r/web:1", "repository": "r/web", "digest": image, "platform": "linux/amd64", "size": 1},
-            "scale": {"replicas": {"min": 1, "max": 9}}, "placement": {"spread": "host"},
-            "resources": {"cpu_millis": 100, "memory": "1MiB", "pids": 64},
-            "security": {"read_only_root": true}, "health": {},
-            "strategy": {"rolling": {"batch": 1, "max_surge": 1, "max_unavailable": 0, "order": "auto", "min_ready": "5s"}},
-            "soak": "0s", "progress_deadline": "10m", "stop_timeout": "10s", "on_failure": "rollback_all",
-            "rollback_on": {"restarts": 2, "unhealthy_for": "2s"}, "on_lost": {"on_return": "keep_new"},
-        }))
-        .unwrap();
-        change(&mut spec);
-        let release = Release {
-            version: 1,
-            fleet: "demo".parse().unwrap(),
-            environment: "test".parse().unwrap(),
-            service: "web".parse().unwrap(),
-            counter: Counter(counter),
-            created_at: Timestamp::ZERO,
-            author: "test".to_owned(),
-            spec,
-        };
+        let mut release = release::release(
+            counter,
+            json!({
+                "image": release::image("r/web", "1", Digest::of(counter.to_string().as_bytes())),
+                "scale": release::replicas(1, 9),
+                "resources": { "cpu_millis": 100, "memory": "1MiB", "pids": 64 },
+                "strategy": release::rolling(1, "5s"), "soak": "0s", "progress_deadline": "10m",
+                "rollback_on": { "restarts": 2, "unhealthy_for": "2s" },
+            }),
+        );
+        change(&mut release.spec);
         let digest = Digest::of(&serde_json::to_vec(&release).unwrap());
         let release = Arc::new(VerifiedRelease::new(digest, release));
         self.desired.send_modify(|desired| drop(Arc::make_mut(desired).releases.insert(digest, release)));
@@ -152,13 +129,8 @@ impl Host {
 
     fn plan(&mut self, slots: Vec<PlanSlot>) {
         self.seq += 1;
-        let seq = self.seq;
-        self.desired.send_modify(|desired| {
-            let (fleet, host) = (desired.local.fleet.clone(), desired.local.host.clone());
-            let (version, at) = (PLAN_VERSION, now());
-            let plan = HostPlan { version, fleet, host, epoch: 1, seq, issued_at: at, expires_at: at, slots };
-            Arc::make_mut(desired).plan = Some(Arc::new(plan));
-        });
+        let plan = Arc::new(plan::plan("h1", self.seq, now(), slots));
+        self.desired.send_modify(|desired| Arc::make_mut(desired).plan = Some(plan));
     }
 
     /// Waits for an observation; answers how long that took.
@@ -183,25 +155,8 @@ impl Host {
     }
 }
 
-fn running(index: u32, release: Digest) -> PlanSlot {
-    PlanSlot {
-        slot: format!("test/web/{index}").parse::<SlotId>().unwrap(),
-        release,
-        phase: Phase::Running,
-        good: false,
-        fallback: None,
-        order: Order::StartFirst,
-        gpus: Vec::new(),
-        previous: None,
-        retry_quarantined: false,
-        generation: 0,
-        task: None,
-    }
-}
-
 fn replacing(index: u32, release: Digest, old: Digest) -> PlanSlot {
-    let previous = Some(Previous { release: old, phase: Phase::Running });
-    PlanSlot { fallback: Some(old), previous, ..running(index, release) }
+    plan::replacing(index, release, old, Phase::Running)
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,12 +174,12 @@ async fn a_plan_becomes_containers_and_an_agent_that_died_adopts_them() {
     let image = Digest::of(b"1").short();
     let want = [
         format!("pull {image}"),
-        "create test.web.0.r1.1".into(),
-        "create test.web.1.r1.1".into(),
-        "keep test.web.0.r1.1".into(),
-        "keep test.web.1.r1.1".into(),
-        "start test.web.0.r1.1".into(),
-        "start test.web.1.r1.1".into(),
+        "create production.web.0.r1.1".into(),
+        "create production.web.1.r1.1".into(),
+        "keep production.web.0.r1.1".into(),
+        "keep production.web.1.r1.1".into(),
+        "start production.web.0.r1.1".into(),
+        "start production.web.1.r1.1".into(),
     ];
     assert_eq!(journal, want);
     host.cancel.cancel();
@@ -257,7 +212,7 @@ async fn an_exit_is_answered_at_once_and_evidence_is_kept() {
     host.engine.world().log = (0..30).map(|line| format!("line {line}")).collect();
     host.plan(vec![replacing(0, two, one)]);
     host.until(|seen| seen.slots[0].instances.len() == 2).await;
-    host.engine.exit("test.web.0.r2.2", 7);
+    host.engine.exit("production.web.0.r2.2", 7);
     let took =
         host.until(|seen| matches!(seen.slots[0].status, SlotStatus::Failed { restored: Some(_), .. })).await;
     assert!(took < Duration::from_millis(100), "{took:?}: no tick is waited for");
@@ -343,13 +298,13 @@ async fn an_engine_that_hangs_over_one_container_serves_others() {
     let good = |index| PlanSlot { good: true, ..running(index, one) };
     host.plan(vec![good(0), good(1)]);
     host.settled().await;
-    host.engine.world().stuck.insert("test.web.0.r1.1".to_owned());
-    host.engine.exit("test.web.0.r1.1", 1); // the engine starts it again, and cannot be asked about it
+    host.engine.world().stuck.insert("production.web.0.r1.1".to_owned());
+    host.engine.exit("production.web.0.r1.1", 1); // the engine starts it again, and cannot be asked about it
     // This one is ours to start again.
-    let other = |seen: &&mut Container| seen.instance == "test.web.1.r1.1";
+    let other = |seen: &&mut Container| seen.instance == "production.web.1.r1.1";
     host.engine.world().containers.values_mut().find(other).unwrap().policy = RestartPolicy::No;
-    host.engine.exit("test.web.1.r1.1", 3);
-    let starts = || host.journal().iter().filter(|line| *line == "start test.web.1.r1.1").count();
+    host.engine.exit("production.web.1.r1.1", 3);
+    let starts = || host.journal().iter().filter(|line| *line == "start production.web.1.r1.1").count();
     let begun = Instant::now();
     while starts() < 2 {
         assert!(begun.elapsed() < Duration::from_secs(60), "{:#?}", host.journal());

@@ -32,7 +32,7 @@ fn edited(envelope: &[u8], edit: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
 
 /// Signs any bytes as a plan.
 fn signed_payload(fleet: &Fleet, payload: &[u8]) -> Vec<u8> {
-    Envelope::sign(PayloadType::Plan, payload.to_vec(), &[&fleet.dispatch]).to_bytes()
+    Envelope::sign(PayloadType::Plan, payload.to_vec(), &[&fleet.keys.dispatch]).to_bytes()
 }
 
 #[test]
@@ -87,15 +87,15 @@ fn steps_1_to_9_refuse_a_plan() {
         ("3 nothing", Vec::new(), None, Some(C::Malformed)),
         ("3 base64 in another spelling", bad_base64, None, Some(C::Malformed)),
         ("3 an unknown field outside", edited(&envelope, |v| v["also"] = 1.into()), None, Some(C::Malformed)),
-        ("3 a release in its place", fleet.sign_release(&fleet.payload(1)).1, None, Some(C::WrongType)),
-        ("3 routes, by the same key", fleet.sign(PayloadType::Routes, &good, &[&fleet.dispatch]), None, Some(C::WrongType)),
+        ("3 a release in its place", fleet.sign_release(&fixture::release(1)).1, None, Some(C::WrongType)),
+        ("3 routes, by the same key", fleet.sign(PayloadType::Routes, &good, &[&fleet.keys.dispatch]), None, Some(C::WrongType)),
         ("3 a type that does not exist", edited(&envelope, |v| v["payloadType"] = "text/plain".into()), None, Some(C::WrongType)),
         ("3 the type in capitals", edited(&envelope, |v| v["payloadType"] = v["payloadType"].as_str().unwrap().to_uppercase().into()), None, Some(C::WrongType)),
-        ("4 signed by a release key", fleet.sign(PayloadType::Plan, &good, &[&fleet.release]), None, Some(C::UnknownKey)),
+        ("4 signed by a release key", fleet.sign(PayloadType::Plan, &good, &[&fleet.keys.release]), None, Some(C::UnknownKey)),
         ("4 signed by a stranger", fleet.sign(PayloadType::Plan, &good, &[&fleet.second]), None, Some(C::UnknownKey)),
         ("5 not signed", edited(&envelope, |v| v["signatures"] = serde_json::json!([])), None, Some(C::BelowThreshold)),
         ("5 changed after it was signed", flipped, None, Some(C::BadSignature)),
-        ("5 a signature under another key's name", edited(&fleet.sign(PayloadType::Plan, &good, &[&fleet.second]), |v| v["signatures"][0]["keyid"] = fleet.dispatch.id().as_str().into()), None, Some(C::BadSignature)),
+        ("5 a signature under another key's name", edited(&fleet.sign(PayloadType::Plan, &good, &[&fleet.second]), |v| v["signatures"][0]["keyid"] = fleet.keys.dispatch.id().as_str().into()), None, Some(C::BadSignature)),
         ("6 an unknown field inside", signed_payload(&fleet, unknown.as_bytes()), None, Some(C::Malformed)),
         ("6 a field twice", signed_payload(&fleet, twice.as_bytes()), None, Some(C::Malformed)),
         ("6 nested too deep", signed_payload(&fleet, deep.as_bytes()), None, Some(C::Malformed)),
@@ -126,13 +126,13 @@ fn two_signatures_of_one_person_are_one() {
     document.roles.release[0].keys.push(fleet.second.public());
     document.roles.release[0].threshold = 2;
     let trust = fleet.trust(&document);
-    let payload = fleet.payload(1);
+    let payload = fixture::release(1);
     let judge = |bytes: &[u8]| {
         let digest = fixture::digest_of(bytes);
         let judged = release(bytes, &digest, trust.document(), &fixture::fleet(), Acceptance::New, fleet.now);
         judged.map(|_| ()).map_err(|refusal| refusal.code)
     };
-    let one = fleet.sign(PayloadType::Release, &payload, &[&fleet.release]);
+    let one = fleet.sign(PayloadType::Release, &payload, &[&fleet.keys.release]);
     assert_eq!(judge(&one), Err(RefusalCode::BelowThreshold));
     let doubled = edited(&one, |value| {
         let mut again = value["signatures"][0].clone();
@@ -140,14 +140,14 @@ fn two_signatures_of_one_person_are_one() {
         value["signatures"].as_array_mut().unwrap().push(again);
     });
     assert_eq!(judge(&doubled), Err(RefusalCode::BelowThreshold));
-    let both = fleet.sign(PayloadType::Release, &payload, &[&fleet.release, &fleet.second]);
+    let both = fleet.sign(PayloadType::Release, &payload, &[&fleet.keys.release, &fleet.second]);
     assert_eq!(judge(&both), Ok(()));
 }
 
 #[test]
 fn retired_keys_count_for_accepted_documents_revoked_never() {
     let fleet = Fleet::new();
-    let (digest, envelope) = fleet.sign_release(&fleet.payload(1));
+    let (digest, envelope) = fleet.sign_release(&fixture::release(1));
     let judge = |trust: &TrustStore, acceptance, now| {
         let judged = release(&envelope, &digest, trust.document(), &fixture::fleet(), acceptance, now);
         judged.map(|_| ()).map_err(|refusal| refusal.code)
@@ -156,7 +156,7 @@ fn retired_keys_count_for_accepted_documents_revoked_never() {
     retired.roles.release[0].retired = std::mem::take(&mut retired.roles.release[0].keys);
     retired.roles.release[0].keys = vec![fleet.second.public()];
     let mut revoked = retired.clone();
-    revoked.revoked.keys.insert(fleet.release.id().clone());
+    revoked.revoked.keys.insert(fleet.keys.release.id().clone());
     let (retired, revoked) = (fleet.trust(&retired), fleet.trust(&revoked));
     assert_eq!(judge(&retired, Acceptance::New, fleet.now), Err(RefusalCode::UnknownKey));
     assert_eq!(judge(&retired, Acceptance::Accepted, fleet.now), Ok(()));
@@ -172,8 +172,8 @@ fn retired_keys_count_for_accepted_documents_revoked_never() {
 fn a_release_is_the_one_that_was_named() {
     let fleet = Fleet::new();
     let trust = fleet.trust(&fleet.document());
-    let (_, envelope) = fleet.sign_release(&fleet.payload(1));
-    let (other, _) = fleet.sign_release(&fleet.payload(2));
+    let (_, envelope) = fleet.sign_release(&fixture::release(1));
+    let (other, _) = fleet.sign_release(&fixture::release(2));
     let judged = release(&envelope, &other, trust.document(), &fixture::fleet(), Acceptance::New, fleet.now);
     assert_eq!(judged.unwrap_err().code, RefusalCode::Malformed);
 }
@@ -203,7 +203,7 @@ impl World {
             policy,
             ..HostFacts::default()
         };
-        let (release, document) = (fleet.payload(5), fleet.document());
+        let (release, document) = (fixture::release(5), fleet.document());
         let plan = fleet.plan(1, &[Digest::of(b"filled in later")]);
         let sign = |fleet: &Fleet, release: &Release| fleet.sign_release(release).1;
         let mounts = Mounts { allowed: vec![], own: vec!["/srv/agent".to_owned()] };
@@ -252,7 +252,7 @@ fn steps_10_and_11_refuse_one_slot() {
     #[rustfmt::skip]
     let table: [Case; 22] = [
         ("may start", None, |_| {}),
-        ("10 not signed by a release key", Some((C::UnsignedRelease, "unknown_key")), |w| w.sign = |f, r| f.sign(PayloadType::Release, r, &[&f.dispatch])),
+        ("10 not signed by a release key", Some((C::UnsignedRelease, "unknown_key")), |w| w.sign = |f, r| f.sign(PayloadType::Release, r, &[&f.keys.dispatch])),
         ("10 not signed at all", Some((C::UnsignedRelease, "below_threshold")), |w| w.sign = |f, r| f.sign(PayloadType::Release, r, &[])),
         ("10 a plan in its place", Some((C::UnsignedRelease, "wrong_type")), |w| w.sign = |f, r| f.sign(PayloadType::Secret, r, &[&f.release])),
         ("10 of another fleet", Some((C::UnsignedRelease, "wrong_audience")), |w| w.release.fleet = "other".parse().unwrap()),
@@ -416,7 +416,8 @@ fn steps_1_to_9_refuse_a_traffic_table() {
         fleet.sign_routes(&routes)
     };
     let early = fleet.now - rules::SKEW - Duration::from_millis(1);
-    let big = Envelope::sign(PayloadType::Routes, vec![b' '; (4 << 20) + 1], &[&fleet.dispatch]).to_bytes();
+    let big =
+        Envelope::sign(PayloadType::Routes, vec![b' '; (4 << 20) + 1], &[&fleet.keys.dispatch]).to_bytes();
     type Case = (&'static str, Vec<u8>, Timestamp, Result<PlanOrder, RefusalCode>);
     #[rustfmt::skip]
     let table: Vec<Case> = vec![
@@ -425,10 +426,10 @@ fn steps_1_to_9_refuse_a_traffic_table() {
         ("1: too large", big, fleet.now, Err(C::TooLarge)),
         ("3: nonsense", b"{}".to_vec(), fleet.now, Err(C::Malformed)),
         ("3: a plan", fleet.sign_plan(&fleet.plan(9, &[])), fleet.now, Err(C::WrongType)),
-        ("4: of the release key", fleet.sign(PayloadType::Routes, &sound, &[&fleet.release]), fleet.now, Err(C::UnknownKey)),
+        ("4: of the release key", fleet.sign(PayloadType::Routes, &sound, &[&fleet.keys.release]), fleet.now, Err(C::UnknownKey)),
         ("4: of a stranger's key", fleet.sign(PayloadType::Routes, &sound, &[&fleet.second]), fleet.now, Err(C::UnknownKey)),
         ("5: changed on the way", edited(&but(|r| r.seq = 8), |v| v["payload"] = STANDARD.encode(&payload).into()), fleet.now, Err(C::BadSignature)),
-        ("6: another format", fleet.sign(PayloadType::Routes, &serde_json::json!({"a": 1}), &[&fleet.dispatch]), fleet.now, Err(C::Malformed)),
+        ("6: another format", fleet.sign(PayloadType::Routes, &serde_json::json!({"a": 1}), &[&fleet.keys.dispatch]), fleet.now, Err(C::Malformed)),
         ("6: a name that leads nowhere", but(|r| r.services.clear()), fleet.now, Err(C::Malformed)),
         ("7: another fleet", but(|r| r.fleet = "other".parse().unwrap()), fleet.now, Err(C::WrongAudience)),
         ("7: a name of somebody else", fleet.sign_routes(&named("shop.example.org")), fleet.now, Err(C::Policy)),
@@ -468,10 +469,10 @@ fn checkpoints_only_rise() {
     assert_eq!(take(&fleet.sign_checkpoint(6, head(6)), kept, last - tick), Err(RefusalCode::NotYetValid));
     // A restored backup begins a segment, which may be shorter; and the segments before it do not come back.
     let begun = Checkpoint { size: 2, segment: 70, ..kept.unwrap().clone() };
-    let shorter = fleet.sign(PayloadType::Audit, &begun, &[&fleet.audit]);
+    let shorter = fleet.sign(PayloadType::Audit, &begun, &[&fleet.keys.audit]);
     assert_eq!(take(&shorter, kept, now), Ok(2));
     assert_eq!(take(&fleet.sign_checkpoint(6, head(6)), Some(&begun), now), Err(RefusalCode::Stale));
-    let mine = fleet.sign(PayloadType::Audit, &kept.unwrap(), &[&fleet.dispatch]);
+    let mine = fleet.sign(PayloadType::Audit, &kept.unwrap(), &[&fleet.keys.dispatch]);
     assert_eq!(take(&mine, kept, now), Err(RefusalCode::UnknownKey));
 }
 
@@ -494,7 +495,7 @@ proptest! {
             prop_assert!(checkpoint(bytes, trust.document(), &name, None, now).is_err());
             // Even when the right key has signed nonsense.
             prop_assert!(offer(fleet, &signed_payload(fleet, bytes), None).is_err());
-            let signed = Envelope::sign(PayloadType::Release, bytes.to_vec(), &[&fleet.release]).to_bytes();
+            let signed = Envelope::sign(PayloadType::Release, bytes.to_vec(), &[&fleet.keys.release]).to_bytes();
             prop_assert!(release(&signed, &named, trust.document(), &name, Acceptance::New, now).is_err());
         }
     }

@@ -9,15 +9,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_agent::lease::Contact;
-use windlass_agent::reconciler::{self, MemoryStore, Options, Reconciler, Wires};
+use windlass_agent::reconciler::{MemoryStore, Options, Reconciler, Wires};
 use windlass_agent::runtime::docker::DockerEngine;
 use windlass_agent::runtime::{Runtime, RuntimeError};
-use windlass_core::host::HostPolicy;
+use windlass_core::Digest;
 use windlass_core::observation::{Observation, SlotObservation, SlotStatus};
-use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
+use windlass_core::plan::{HostPlan, PlanSlot};
 use windlass_core::reconcile::{Desired, LocalHost, Memory, VerifiedRelease};
-use windlass_core::release::{Release, Spec};
-use windlass_core::{Counter, Digest, HostId, SlotId, Timestamp};
+use windlass_core::release::Spec;
+pub use windlass_testkit::plan::{good, replacing, running, slot};
+use windlass_testkit::{plan, release};
 
 /// The memory of a host, as a disk would keep it.
 #[derive(Debug, Clone, Default)]
@@ -61,34 +62,15 @@ impl Host {
             let (repository, tag) = reference.rsplit_once(':')?;
             Some((tag.to_owned(), (repository.to_owned(), digest.parse().ok()?)))
         };
-        let host: HostId = name.parse().unwrap();
-        let policy = HostPolicy::default();
-        let local = LocalHost { fleet: "engine-test".parse().unwrap(), host, address, policy };
-        let local = Arc::new(local);
+        let local = Arc::new(plan::local(name, &address));
         let files = tempfile::tempdir().unwrap();
         let engine = Arc::new(DockerEngine::new(&socket, local.clone(), files.path()).unwrap());
         for seen in engine.list().await.unwrap() {
             engine.stop(&seen.id).await.unwrap();
             engine.remove(&seen.id, "-").await.unwrap();
         }
-        let desired = Desired {
-            local: local.clone(),
-            plan: None,
-            releases: BTreeMap::new(),
-            plan_refusal: None,
-            refusals: BTreeMap::new(),
-        };
-        let now = reconciler::now();
-        let plan = HostPlan {
-            version: PLAN_VERSION,
-            fleet: local.fleet.clone(),
-            host: local.host.clone(),
-            epoch: 1,
-            seq: 0,
-            issued_at: now,
-            expires_at: now + Duration::from_secs(86_400),
-            slots: Vec::new(),
-        };
+        let desired = plan::nothing(local.clone());
+        let plan = plan::plan(name, 0, windlass_testkit::now(), Vec::new());
         let (desired, _) = watch::channel(Arc::new(desired));
         let (_, observation) = watch::channel(Arc::default());
         let (contact, _) = watch::channel(None);
@@ -137,31 +119,20 @@ impl Host {
         let (repository, digest) = &self.images[tag];
         let probe = json!({"check": {"http": {"path": "/health", "port": "http"}}, "every": "500ms",
             "timeout": "1s", "failures": 10, "successes": 1});
-        let mut spec: Spec = serde_json::from_value(json!({
-            "image": {"reference": format!("{repository}:{tag}"), "repository": repository, "digest": digest,
-                "platform": "linux/amd64", "size": 3_000_000},
-            "scale": {"replicas": {"min": 1, "max": 9}}, "placement": {"spread": "host"},
-            "ports": {"http": {"container": 8080}}, "main_port": "http",
-            "resources": {"cpu_millis": 500, "memory": "64MiB", "pids": 64},
-            "security": {"read_only_root": true, "user": "1000:1000", "tmpfs": ["/tmp"]},
-            "health": {"startup": probe, "readiness": probe, "liveness": null},
-            "strategy": {"rolling": {"batch": 1, "max_surge": 1, "max_unavailable": 0, "order": "auto",
-                "min_ready": "0s"}},
-            "soak": "0s", "progress_deadline": "10m", "stop_timeout": "10s", "on_failure": "rollback_all",
-            "rollback_on": {"restarts": 2, "unhealthy_for": "2s"}, "on_lost": {"on_return": "keep_new"},
-        }))
-        .unwrap();
-        change(&mut spec);
-        let release = Release {
-            version: 1,
-            fleet: self.local.fleet.clone(),
-            environment: "test".parse().unwrap(),
-            service: "web".parse().unwrap(),
-            counter: Counter(counter),
-            created_at: Timestamp::ZERO,
-            author: "test".to_owned(),
-            spec,
-        };
+        let mut image = release::image(repository, tag, digest);
+        image["size"] = 3_000_000.into();
+        let mut release = release::release(
+            counter,
+            json!({
+                "image": image, "scale": release::replicas(1, 9),
+                "ports": {"http": {"container": 8080}}, "main_port": "http",
+                "security": {"read_only_root": true, "user": "1000:1000", "tmpfs": ["/tmp"]},
+                "health": {"startup": probe, "readiness": probe},
+                "strategy": release::rolling(1, "0s"), "soak": "0s", "progress_deadline": "10m",
+                "rollback_on": {"restarts": 2, "unhealthy_for": "2s"},
+            }),
+        );
+        change(&mut release.spec);
         let digest = Digest::of(&serde_json::to_vec(&release).unwrap());
         let verified = Arc::new(VerifiedRelease::new(digest, release));
         self.desired.send_modify(|desired| drop(Arc::make_mut(desired).releases.insert(digest, verified)));
@@ -222,33 +193,4 @@ impl Host {
         self.kill_agent().await;
         Ok(())
     }
-}
-
-pub fn slot(index: u32) -> SlotId {
-    format!("test/web/{index}").parse().unwrap()
-}
-
-pub fn running(index: u32, release: Digest) -> PlanSlot {
-    PlanSlot {
-        slot: slot(index),
-        release,
-        phase: Phase::Running,
-        good: false,
-        fallback: None,
-        order: Order::StartFirst,
-        gpus: Vec::new(),
-        previous: None,
-        retry_quarantined: false,
-        generation: 0,
-        task: None,
-    }
-}
-
-pub fn good(index: u32, release: Digest) -> PlanSlot {
-    PlanSlot { good: true, ..running(index, release) }
-}
-
-pub fn replacing(index: u32, release: Digest, old: Digest, phase: Phase) -> PlanSlot {
-    let previous = Some(Previous { release: old, phase });
-    PlanSlot { fallback: Some(old), previous, ..running(index, release) }
 }

@@ -29,7 +29,7 @@ async fn an_ingress_listens_at_gateways_of_inner_networks() {
     let called = |seq: u64, port: u16| {
         let mut routes = table(seq, &[]);
         routes.services[0].ports.get_mut("http").unwrap().container = port;
-        signed(&routes, &world.keys.dispatch)
+        signed(&routes, &world.keys.0.dispatch)
     };
     let at = |port: u16| vec![SocketAddr::from(([10, 210, 77, 1], port))];
     let mut agent = world.agent(vec![called(5, 28_181), networks("web")]);

@@ -111,7 +111,7 @@ async fn an_ingress_that_was_away_serves_by_the_newest_table() {
     ingress.kill();
     drop(agent);
     // Meanwhile another instance has the port of the old table, and its agent takes a moment.
-    let trust = world.keys.trust(1, &world.keys.dispatch);
+    let trust = world.keys.trust(1, &world.keys.0.dispatch);
     let said = vec![trust, world.keys.table(6, &[two.address])];
     let _agent = FakeAgent::listen_slowly(&world.folder, said, std::time::Duration::from_millis(700));
     let _ingress = world.start(&["--http", &http.to_string()]);

@@ -13,11 +13,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use windlass_agent::clock;
 use windlass_agent::traffic::wire::{self, Down, MOST_DOWN, MOST_UP, PROTOCOL, Up};
-use windlass_certs::dsse::{Envelope, PayloadType};
+use windlass_certs::dsse::PayloadType;
 use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{Revoked, RoleKeys, Roles, TrustDocument};
+use windlass_certs::trust::{Roles, TrustDocument};
 use windlass_core::Digest;
 use windlass_core::traffic::{IngressReport, Routes};
+use windlass_testkit::keys as testkit;
 
 /// Every wait ends after this.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -31,48 +32,25 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-pub(crate) struct Keys {
-    root: SigningKey,
-    audit: SigningKey,
-    pub(crate) dispatch: SigningKey,
-}
+pub(crate) struct Keys(pub(crate) testkit::Keys);
 
 impl Keys {
     pub(crate) fn new() -> Self {
-        let key = || SigningKey::generate().unwrap();
-        Self { root: key(), audit: key(), dispatch: key() }
+        Self(testkit::Keys::generate())
     }
 
     /// A version of the trust document under which `dispatch` signs tables.
     pub(crate) fn trust(&self, version: u64, dispatch: &SigningKey) -> Down {
-        let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
-        let document = TrustDocument {
-            fleet: "demo".parse().unwrap(),
-            version,
-            epoch: 1,
-            created_at: clock::now() - Duration::from_secs(3600),
-            expires_at: clock::now() + Duration::from_secs(86_400),
-            root: role(&self.root),
-            roles: Roles {
-                release: Vec::new(),
-                dispatch: role(dispatch),
-                audit: role(&self.audit),
-                revoke: None,
-            },
-            hosts: BTreeMap::new(),
-            ca: vec![Digest::of(b"ca")],
-            coordinators: vec!["127.0.0.1:1".to_owned()],
-            floors: BTreeMap::new(),
-            revoked: Revoked::default(),
-        };
-        let payload = serde_json::to_vec(&document).unwrap();
-        let envelope = Envelope::sign(PayloadType::Trust, payload, &[&self.root]);
-        Down::Trust { envelopes: vec![String::from_utf8(envelope.to_bytes()).unwrap()] }
+        let usual = self.0.document(clock::now());
+        let roles = Roles { dispatch: testkit::role(&[dispatch]), ..usual.roles };
+        let document = TrustDocument { version, roles, ..usual };
+        let envelope = testkit::seal_trust(&document, &[&self.0.root]);
+        Down::Trust { envelopes: vec![String::from_utf8(envelope).unwrap()] }
     }
 
     /// A table for `web.example.com`, signed by the dispatch key.
     pub(crate) fn table(&self, seq: u64, endpoints: &[SocketAddr]) -> Down {
-        signed(&table(seq, endpoints), &self.dispatch)
+        signed(&table(seq, endpoints), &self.0.dispatch)
     }
 }
 
@@ -103,7 +81,7 @@ pub(crate) fn table(seq: u64, endpoints: &[SocketAddr]) -> Routes {
 }
 
 pub(crate) fn signed(routes: &Routes, key: &SigningKey) -> Down {
-    let envelope = Envelope::sign(PayloadType::Routes, serde_json::to_vec(routes).unwrap(), &[key]);
+    let envelope = testkit::seal(PayloadType::Routes, routes, &[key]);
     Down::Table { envelope: String::from_utf8(envelope.to_bytes()).unwrap() }
 }
 
@@ -289,7 +267,7 @@ impl World {
 
     /// An agent that knows the first trust document, and says `more`.
     pub(crate) fn agent(&self, more: Vec<Down>) -> FakeAgent {
-        let first = self.keys.trust(1, &self.keys.dispatch);
+        let first = self.keys.trust(1, &self.keys.0.dispatch);
         FakeAgent::listen(&self.folder, [vec![first], more].concat())
     }
 

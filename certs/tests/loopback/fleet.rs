@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,12 +19,8 @@ use windlass_certs::tls::{
     AcceptOptions, ClientTls, ConnectError, ConnectInfo, ConnectOptions, HandshakeStats, ServerTls, connect,
     listen,
 };
-use windlass_core::{FleetId, Timestamp};
-
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
-}
+use windlass_core::FleetId;
+pub(crate) use windlass_testkit::now;
 
 pub(crate) fn demo() -> FleetId {
     "demo".parse().unwrap()

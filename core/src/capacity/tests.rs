@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::*;
 use crate::digest::Digest;
+use crate::fixture::{member, reference, release, want};
 use crate::id::SlotId;
 use crate::plan::Previous;
 use crate::plan::{Order, Phase, PlanSlot};
 use crate::release::Release;
-use crate::rollout::tests::fixture::{member, reference, release, want};
 
 const GIB: u64 = 1 << 30;
 

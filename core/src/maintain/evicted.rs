@@ -64,10 +64,10 @@ fn place_again(planner: &mut Planner<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use crate::fixture::report;
     use crate::fleet::Scheduling;
     use crate::observation::InstanceState;
     use crate::plan::Order;
-    use crate::rollout::tests::fixture::report;
     use crate::rollout::tests::midway::Midway;
 
     /// Found by the simulation (seed 419): one of two went with its host, and the other stopped for the new release.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::capacity::GpuTaken;
-use crate::rollout::tests::fixture::{fleet, member, release};
+use crate::fixture::{fleet, member, release};
 
 fn host(name: &str) -> HostId {
     name.parse().unwrap()

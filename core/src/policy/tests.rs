@@ -1,3 +1,6 @@
+use serde_json::json;
+use windlass_testkit::release::{image, payload, recreate, replicas};
+
 use crate::digest::Digest;
 use crate::host::{HostFacts, HostPolicy, Limit, Users};
 use crate::release::Release;
@@ -7,22 +10,17 @@ use super::*;
 
 /// A release that the policy of [`host`] allows.
 fn release() -> Release {
-    let text = format!(
-        r#"{{"version":1,"fleet":"demo","environment":"production","service":"web","counter":"r1",
-        "created_at":"2026-11-22T12:00:00.000Z","author":"alice","spec":{{
-        "image":{{"reference":"registry.example.com/team/web:1","repository":"registry.example.com/team/web",
-        "digest":"{}","platform":"linux/amd64","size":1000}},
-        "scale":{{"replicas":{{"min":1,"max":2}}}},"placement":{{"spread":"host"}},
-        "ports":{{"http":{{"container":3000,"host":80}}}},"main_port":"http",
-        "volumes":{{"data":{{"mount":"/data","host_path":"/srv/web","read_only":false}}}},
-        "resources":{{"cpu_millis":500,"memory":"512MiB","pids":100,"gpus":{{"count":1}}}},
-        "security":{{"user":"1000:1000","read_only_root":true,"tmpfs":["/tmp"],"capabilities":["NET_BIND_SERVICE"]}},
-        "health":{{}},"strategy":{{"recreate":{{"min_ready":"1s"}}}},"soak":"1s","progress_deadline":"10m",
-        "stop_timeout":"10s","on_failure":"rollback_all","rollback_on":{{"restarts":3,"unhealthy_for":"2m"}},
-        "on_lost":{{"on_return":"keep_new"}}}}}}"#,
-        Digest::of(b"image")
-    );
-    serde_json::from_str(&text).unwrap()
+    let spec = json!({
+        "image": image("registry.example.com/team/web", "1", Digest::of(b"image")), "scale": replicas(1, 2),
+        "ports": { "http": { "container": 3000, "host": 80 } }, "main_port": "http",
+        "volumes": { "data": { "mount": "/data", "host_path": "/srv/web", "read_only": false } },
+        "resources": { "cpu_millis": 500, "memory": "512MiB", "pids": 100, "gpus": { "count": 1 } },
+        "security": {
+            "user": "1000:1000", "read_only_root": true, "tmpfs": ["/tmp"], "capabilities": ["NET_BIND_SERVICE"],
+        },
+        "strategy": recreate("1s"),
+    });
+    serde_json::from_value(payload(1, spec)).unwrap()
 }
 
 fn host() -> HostFacts {

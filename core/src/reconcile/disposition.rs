@@ -21,6 +21,39 @@ pub(super) enum Disposition {
     Keep,
 }
 
+/// The mode in which a decision chooses dispositions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The slot follows its plan.
+    Usual,
+    /// The planned release failed here, so that its fallback runs.
+    Restoring,
+    /// Nothing starts: the coordinator was not heard of for longer than the release allows, or was not when that was
+    /// noted.
+    Isolated,
+    /// And what runs stops. That takes silence of now: a note may be from an older copy of the journal.
+    Alone,
+}
+
+/// The part of a container in its slot.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// It is kept for inspection.
+    Kept,
+    /// It is the instance that is wanted.
+    Target,
+    /// It is the instance that a restart replaces.
+    Outdated,
+    /// It is the predecessor, which may be the fallback too.
+    Previous { is_fallback: bool },
+    /// It is the armed fallback, and not the predecessor.
+    Fallback,
+    /// It is a second one of the same release, or one to be replaced.
+    Surplus,
+    /// No plan names it any more.
+    Unnamed,
+}
+
 /// The facts about a slot while a decision chooses dispositions.
 pub(super) struct SlotContext<'a> {
     pub(super) want: &'a PlanSlot,
@@ -28,19 +61,13 @@ pub(super) struct SlotContext<'a> {
     pub(super) known: SlotMemory,
     /// The release that is wanted, if it is known.
     pub(super) release: Option<&'a VerifiedRelease>,
-    /// The planned release failed here, so that its fallback runs.
-    pub(super) restoring: bool,
+    pub(super) mode: Mode,
     /// The new instance is wanted and cannot be started now.
     pub(super) blocked: bool,
     /// The new instance serves.
     pub(super) available: bool,
     /// The predecessor is meant to run, and does not serve yet.
     pub(super) predecessor_starts: bool,
-    /// Nothing starts: the coordinator was not heard of for longer than the release allows, or was not when that was
-    /// noted.
-    pub(super) isolated: bool,
-    /// And what runs stops. That takes silence of now: a note may be from an older copy of the journal.
-    pub(super) alone: bool,
     /// Two instances may never run at once.
     pub(super) exclusive: bool,
     /// Nothing may start here now: it is exclusive, and may have been replaced.
@@ -91,6 +118,11 @@ impl<'a> SlotContext<'a> {
 
     fn is_kept(&self, seen: &Container) -> bool {
         self.known.kept.as_ref() == Some(&seen.instance)
+    }
+
+    /// Returns whether nothing starts, because the coordinator is silent.
+    pub(super) fn is_isolated(&self) -> bool {
+        matches!(self.mode, Mode::Isolated | Mode::Alone)
     }
 
     /// Returns whether the new instance is to run.
@@ -144,38 +176,52 @@ impl<'a> SlotContext<'a> {
         let previous_instance = previous.and_then(|release| self.instance_of(&release)).map(|seen| &seen.id);
         let fallback =
             self.armed_fallback().and_then(|release| self.instance_of(&release)).map(|seen| &seen.id);
-        let disposition = |seen: &'a Container| {
+        let part = |seen: &Container| {
+            let is = |other: Option<&String>| other == Some(&seen.id);
             if self.is_kept(seen) {
-                Disposition::Standby
-            } else if self.isolated {
-                let stops = seen.state.is_up() && self.alone;
-                let stays = !seen.state.is_up() && self.is_named(seen);
-                if stops || stays { Disposition::Standby } else { Disposition::Keep }
-            } else if self.restoring && Some(&seen.id) == outdated {
-                Disposition::Run
-            } else if self.restoring {
-                self.when_restoring(seen, Some(&seen.id) == fallback, Some(&seen.id) == previous_instance)
-            } else if Some(&seen.id) == target {
-                self.of_target()
-            } else if Some(&seen.id) == previous_instance {
-                self.of_previous(Some(&seen.id) == fallback)
-            } else if Some(&seen.id) == outdated {
-                self.of_outdated(seen)
+                Part::Kept
+            } else if is(target) {
+                Part::Target
+            } else if is(outdated) {
+                Part::Outdated
+            } else if is(previous_instance) {
+                Part::Previous { is_fallback: is(fallback) }
+            } else if is(fallback) {
+                Part::Fallback
             } else if seen.release == self.want.release
                 || Some(seen.release) == previous
                 || self.is_spent(seen)
                 || self.is_barred(seen)
             {
-                Disposition::Remove // a second one of the same release, or one to be replaced
-            } else if self.must_wait() {
-                Disposition::Keep
-            } else if Some(&seen.id) == fallback {
-                Disposition::Standby
+                Part::Surplus
             } else {
-                Disposition::Remove
+                Part::Unnamed
             }
         };
-        self.seen.iter().map(|seen| (*seen, disposition(seen))).collect()
+        self.seen.iter().map(|seen| (*seen, self.disposition(part(seen), seen))).collect()
+    }
+
+    /// The disposition of a container, by the mode of the slot and the container's part in it.
+    fn disposition(&self, part: Part, seen: &Container) -> Disposition {
+        let is_up = seen.state.is_up();
+        match (self.mode, part) {
+            (_, Part::Kept) => Disposition::Standby,
+            (Mode::Alone, _) if is_up => Disposition::Standby,
+            (Mode::Alone | Mode::Isolated, _) if !is_up && self.is_named(seen) => Disposition::Standby,
+            (Mode::Alone | Mode::Isolated, _) => Disposition::Keep,
+            (Mode::Restoring, Part::Outdated | Part::Fallback | Part::Previous { is_fallback: true }) => {
+                Disposition::Run
+            }
+            (Mode::Restoring, Part::Previous { is_fallback: false }) => self.when_restoring(seen),
+            (Mode::Restoring, Part::Target | Part::Surplus | Part::Unnamed) => Disposition::Remove,
+            (Mode::Usual, Part::Target) => self.of_target(),
+            (Mode::Usual, Part::Outdated) => self.of_outdated(seen),
+            (Mode::Usual, Part::Previous { is_fallback }) => self.of_previous(is_fallback),
+            (Mode::Usual, Part::Surplus) => Disposition::Remove,
+            (Mode::Usual, Part::Fallback | Part::Unnamed) if self.must_wait() => Disposition::Keep,
+            (Mode::Usual, Part::Fallback) => Disposition::Standby,
+            (Mode::Usual, Part::Unnamed) => Disposition::Remove,
+        }
     }
 
     fn is_named(&self, seen: &Container) -> bool {
@@ -229,13 +275,8 @@ impl<'a> SlotContext<'a> {
         }
     }
 
-    fn when_restoring(&self, seen: &Container, is_fallback: bool, is_previous: bool) -> Disposition {
-        if is_fallback {
-            return Disposition::Run;
-        }
-        if !is_previous {
-            return Disposition::Remove;
-        }
+    /// The disposition of a predecessor that is no fallback, while the fallback is restored.
+    fn when_restoring(&self, seen: &Container) -> Disposition {
         let phase = self.want.previous.as_ref().map_or(Phase::Absent, |previous| previous.phase);
         let makes_room = self.stops_first() && self.armed_fallback().is_some();
         debug_assert!(seen.release != self.want.release, "the failed release is not its own predecessor");

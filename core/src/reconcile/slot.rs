@@ -7,7 +7,7 @@ use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
 use super::container::{Container, ContainerState, RestartPolicy};
-use super::disposition::{Disposition, SlotContext};
+use super::disposition::{Disposition, Mode, SlotContext};
 use super::judge;
 use super::step::{Step, Target};
 
@@ -46,10 +46,13 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     }
     ends::note(turn, &seen);
     marks::note_availability(turn, &seen);
-    marks::judge_target(turn, want, &seen);
-    marks::absolve(turn, want, &seen);
+    let mut context = SlotContext::new(turn, want, &seen);
+    let judged = marks::judge_target(turn, &context);
+    if marks::absolve(turn, want, &seen) || judged {
+        context = SlotContext::new(turn, want, &seen);
+    }
     let delayed = is_delayed(turn, slot);
-    let (step, hold) = if delayed { (None, None) } else { next(turn, want, &seen) };
+    let (step, hold) = if delayed { (None, None) } else { next(turn, &mut context) };
     let idle = step.is_none() && !delayed;
     if idle {
         turn.memory.volatile.steps.remove(slot);
@@ -62,7 +65,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
         Some(Hold::Refused(refusal)) => SlotStatus::Refused(refusal),
         Some(Hold::Pull | Hold::Lease | Hold::Checks | Hold::Devices) => SlotStatus::Converging,
         Some(Hold::PullFailed(evidence)) => SlotStatus::Failed { restored: None, evidence },
-        None if idle && is_settled(turn, want, &seen) => SlotStatus::Settled,
+        None if idle && is_settled(turn, &context) => SlotStatus::Settled,
         None => forbidden.unwrap_or(SlotStatus::Converging),
     }
 }
@@ -127,26 +130,19 @@ fn clear(turn: &mut Turn<'_>, slot: &SlotId, seen: &[&Container]) -> Option<Step
     known.failed = None;
     known.kept = None;
     let up = seen.iter().find(|seen| seen.state.is_up());
-    up.map(|seen| Step::Stop(target(seen))).or_else(|| seen.first().map(|seen| Step::Remove(target(seen))))
-}
-
-fn target(seen: &Container) -> Target {
-    Target {
-        slot: seen.slot.clone(),
-        instance: seen.instance.clone(),
-        container: seen.id.clone(),
-        release: seen.release,
-    }
+    up.map(|seen| Step::Stop(Target::of(seen)))
+        .or_else(|| seen.first().map(|seen| Step::Remove(Target::of(seen))))
 }
 
 /// The next step, and what holds up the new instance. An instance that is to start, while another one that goes on
 /// holds its port, is replaced: its successor gets the other side.
-fn next(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<Step>, Option<Hold>) {
-    let decided = next_step(turn, want, seen);
+fn next<'a, 't: 'a>(turn: &mut Turn<'t>, context: &mut SlotContext<'a>) -> (Option<Step>, Option<Hold>) {
+    let decided = next_step(turn, context);
     match &decided.0 {
-        Some(Step::Start(target)) if is_shut_out(seen, target) => {
+        Some(Step::Start(target)) if is_shut_out(context.seen, target) => {
             turn.memory.instance(&target.slot, &target.instance).discard = true;
-            next_step(turn, want, seen)
+            *context = SlotContext::new(turn, context.want, context.seen);
+            next_step(turn, context)
         }
         _ => decided,
     }
@@ -160,11 +156,11 @@ fn is_shut_out(seen: &[&Container], target: &Target) -> bool {
     seen.iter().filter(holds).any(|other| other.ports.values().any(taken))
 }
 
-fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Option<Step>, Option<Hold>) {
-    if let Some(step) = collect_log(turn, want, seen) {
+fn next_step(turn: &mut Turn<'_>, context: &mut SlotContext<'_>) -> (Option<Step>, Option<Hold>) {
+    let want = context.want;
+    if let Some(step) = collect_log(turn, want, context.seen) {
         return (Some(step), None);
     }
-    let mut context = SlotContext::new(turn, want, seen);
     if context.exclusive {
         // It is judged by the lease alone, which outlives the agent.
         if let (Some(release), Some(lease)) = (context.release, turn.observed.lease)
@@ -174,16 +170,16 @@ fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Opti
             let over_at = lease.renewed_at + limit.duration();
             Some(over_at).filter(|at| *at > turn.now).into_iter().for_each(|at| turn.wake(at));
         }
-    } else if context.isolated {
+    } else if context.is_isolated() {
         turn.memory.slot(&want.slot).isolated_at.get_or_insert(turn.now);
     }
-    if !context.exclusive && !context.alone {
-        wake_when_isolated(turn, &context);
+    if !context.exclusive && context.mode != Mode::Alone {
+        wake_when_isolated(turn, context);
     }
-    let mut hold = launch::hold(turn, &mut context);
+    let mut hold = launch::hold(turn, context);
     context.blocked = hold.is_some() && context.wants_running();
     let dispositions = context.dispositions();
-    let mut step = stop_one(&dispositions, launch::needs_a_side(&context, &dispositions));
+    let mut step = stop_one(&dispositions, launch::needs_a_side(context, &dispositions));
     if step.is_none() {
         // The new instance comes first, so that a predecessor that cannot be made holds up nothing.
         let planned: Vec<_> =
@@ -191,7 +187,7 @@ fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Opti
         step = start_one(turn, want, &planned, hold.is_some(), context.unleased);
     }
     if step.is_none() {
-        match launch::missing(turn, &context, &dispositions) {
+        match launch::missing(turn, context, &dispositions) {
             Ok(launch) => step = launch,
             Err(reason) => hold = hold.or(Some(reason)),
         }
@@ -203,7 +199,7 @@ fn next_step(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> (Opti
             let gone = dispositions
                 .iter()
                 .find(|(seen, disposition)| *disposition == Disposition::Remove && !seen.state.is_up());
-            gone.map(|(seen, _)| Step::Remove(target(seen)))
+            gone.map(|(seen, _)| Step::Remove(Target::of(seen)))
         });
     (step, hold)
 }
@@ -220,7 +216,7 @@ fn collect_log(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> Opt
     let failed = turn.memory.slot(&want.slot).failed.as_mut().filter(|failed| !failed.complete)?;
     let container = seen.iter().find(|seen| Some(&seen.instance) == failed.evidence.instance.as_ref());
     failed.complete = container.is_none();
-    container.map(|seen| Step::CollectLog(target(seen)))
+    container.map(|seen| Step::CollectLog(Target::of(seen)))
 }
 
 fn stop_one(dispositions: &[(&Container, Disposition)], needs_a_side: bool) -> Option<Step> {
@@ -229,7 +225,7 @@ fn stop_one(dispositions: &[(&Container, Disposition)], needs_a_side: bool) -> O
             || (needs_a_side && disposition == Disposition::Keep)
     };
     let up = dispositions.iter().find(|(seen, disposition)| stops(*disposition) && seen.state.is_up());
-    up.map(|(seen, _)| Step::Stop(target(seen)))
+    up.map(|(seen, _)| Step::Stop(Target::of(seen)))
 }
 
 /// The step that has the engine keep a proven instance, which then survives its agent.
@@ -241,6 +237,6 @@ fn keep_one(turn: &Turn<'_>, dispositions: &[(&Container, Disposition)]) -> Opti
         let binds = spec.binds_host_paths();
         let keep =
             *disposition == Disposition::Run && at.available && seen.policy == RestartPolicy::No && !binds;
-        keep.then(|| Step::KeepRunning(target(seen)))
+        keep.then(|| Step::KeepRunning(Target::of(seen)))
     })
 }

@@ -13,7 +13,7 @@ use crate::observation::{SlotObservation, TaskObservation};
 use crate::release::Image;
 use crate::time::Timestamp;
 
-use super::container::{GpuClaim, PlanNumber};
+use super::container::{Container, GpuClaim, PlanNumber};
 use super::input::VerifiedRelease;
 use super::memory::Memory;
 use super::questions::{Ask, WantedChecks};
@@ -128,6 +128,17 @@ pub struct Target {
     pub container: String,
     /// Its release.
     pub release: Digest,
+}
+
+impl Target {
+    pub(super) fn of(seen: &Container) -> Self {
+        Self {
+            slot: seen.slot.clone(),
+            instance: seen.instance.clone(),
+            container: seen.id.clone(),
+            release: seen.release,
+        }
+    }
 }
 
 /// A container to be made.

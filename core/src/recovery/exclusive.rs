@@ -7,7 +7,7 @@ use crate::service::Slots;
 use crate::slot::{self, Intent, Slot, Transition};
 use crate::time::Timestamp;
 
-use super::Shown;
+use super::model::Shown;
 
 /// Of slots of which nothing may run twice, no more than `most` go on: those of the newest plans. The newest plans of all
 /// hosts never let too many run; but what is stored of a host that has shown nothing may be older than what another one

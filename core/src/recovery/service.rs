@@ -11,8 +11,9 @@ use crate::service::{Mode, ReleaseRef, Service, Slots};
 use crate::slot::{self, Slot, Transition};
 use crate::time::Timestamp;
 
+use super::model::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored};
 use super::rollouts::Course;
-use super::{COUNTER_GAP, Merged, Others, SLOT_GAP, Shown, Stored, exclusive, rollouts};
+use super::{exclusive, rollouts};
 
 /// The word of a host's plan about one slot.
 pub(super) struct Word<'a> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::fixture::{at, reference, release, want};
 use crate::plan::{Order, PLAN_VERSION, Phase, Previous};
-use crate::rollout::tests::fixture::{at, reference, release};
-use crate::rollout::{Kind, Reason, State, Target, start};
-use crate::service::{Mode, ReleaseRef};
+use crate::rollout::{Kind, Reason, Rollout, State, Target, start};
+use crate::service::{Mode, ReleaseRef, Service, Slots};
 
 /// The stored state, and the word of a host.
 #[derive(Default)]
@@ -49,19 +49,7 @@ fn r(counter: u64) -> ReleaseRef {
 }
 
 fn running(n: u32, counter: u64) -> PlanSlot {
-    PlanSlot {
-        slot: slot(n),
-        release: r(counter).digest,
-        phase: Phase::Running,
-        good: true,
-        fallback: None,
-        order: Order::StartFirst,
-        gpus: Vec::new(),
-        previous: None,
-        retry_quarantined: false,
-        generation: 0,
-        task: None,
-    }
+    want(&slot(n), r(counter).digest)
 }
 
 /// Not yet started, the old one serves.

@@ -1,5 +1,7 @@
 //! The effects of one decision on slots, gathered while it is made, and written down in its order.
 
+pub(super) mod gathered;
+
 use std::time::Duration;
 
 use crate::gate::Judged;
@@ -17,19 +19,6 @@ use super::hooks::HookRun;
 use super::model::{Failure, Kind, RollbackMode, State};
 use super::planner::Planner;
 use crate::slot::{Limits, Slot, Transition};
-
-/// Gathered, and not written yet.
-#[derive(Default)]
-pub(crate) struct DecisionNotes {
-    placed: Vec<Placement>,
-    more_placed: u32,
-    refused: Vec<Refused>,
-    more_refused: u32,
-    pulled: Vec<Place>,
-    begun: Vec<Begin>,
-    arrived: Vec<Arrival>,
-    removed: Vec<Place>,
-}
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

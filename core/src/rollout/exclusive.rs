@@ -117,10 +117,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::fixture::{at, fleet, member, reference, release, steady, want};
     use crate::fleet::FleetView;
     use crate::observation::{EngineState, Observation, Refusal, SlotStatus};
     use crate::plan::{Phase, PlanSlot, Previous};
-    use crate::rollout::tests::fixture::{at, fleet, member, reference, release, steady, want};
     use crate::rollout::{Advance, Snapshot, advance};
     use crate::service::{Releases, Service, Slots};
 

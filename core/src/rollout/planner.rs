@@ -12,7 +12,7 @@ use crate::slot::{self, Slot, SlotFacts, Transition, Waiting};
 use crate::time::Timestamp;
 
 use super::decision::Chosen;
-use super::decision_notes::DecisionNotes;
+use super::decision_notes::gathered::DecisionNotes;
 use super::model::{Advance, Begins, Rollout, SLOTS_PER_STEP, Snapshot, State};
 
 /// The working copy of one decision.

@@ -19,8 +19,11 @@ use super::returning::{self, Led};
 use super::revert::{MOST_DOWN, past_deadline, revert};
 use super::strategy::{self, Stopping};
 
+mod fate;
 mod in_place;
 mod nothing;
+
+use fate::{Fate, fate, keep};
 
 pub(crate) fn step(planner: &mut Planner<'_>) {
     if planner.rollout().is_restart() {
@@ -36,40 +39,6 @@ pub(crate) fn step(planner: &mut Planner<'_>) {
     match from {
         Some(from) if planner.release(&from.digest).is_some() => back_to(planner, from, how),
         _ => nothing::back_to_nothing(planner, how),
-    }
-}
-
-/// The fate of a slot of the release that is left.
-enum Fate {
-    /// It goes back.
-    Back,
-    /// It stays: only what failed goes back.
-    Stays,
-    /// Whether it failed is not known yet.
-    Open(Waiting),
-}
-
-fn fate(planner: &mut Planner<'_>, slot: &SlotId, how: RollbackMode, late: bool) -> Fate {
-    let facts = planner.facts(slot);
-    if how != RollbackMode::OnlyFailed || facts.intent.run != Phase::Running {
-        return Fate::Back;
-    }
-    match facts.target() {
-        Seen::Available => Fate::Stays,
-        Seen::Failed(_) | Seen::Refused(_) => Fate::Back,
-        Seen::Nothing(_) if facts.is_lost() => Fate::Stays,
-        Seen::Nothing(_) | Seen::Converging(_) if late => Fate::Back,
-        Seen::Nothing(waiting) => Fate::Open(waiting),
-        Seen::Converging(_) => {
-            Fate::Open(Waiting::Healthy { host: facts.host().clone(), slot: slot.clone() })
-        }
-    }
-}
-
-/// The old instance of a slot that stays has done its work, as in any rollout.
-fn keep(planner: &mut Planner<'_>, slot: &SlotId) {
-    if !planner.facts(slot).is_lost() {
-        planner.apply(slot, &Transition::Rest { until: None });
     }
 }
 

@@ -8,7 +8,6 @@ mod care;
 mod confirmed;
 mod drained;
 mod elsewhere;
-pub(crate) mod fixture;
 mod gating;
 mod going_back;
 mod guarded;

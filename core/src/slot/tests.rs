@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Intent, Slot, Transition, apply};
 use crate::digest::Digest;
+use crate::fixture::{at, want};
 use crate::id::{HostId, SlotId};
 use crate::plan::{Order, Phase};
-use crate::rollout::tests::fixture::{at, want};
 
 fn id() -> SlotId {
     "production/web/0".parse().unwrap()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::document::is_match;
+use super::bounds::is_match;
 use super::{Match, MatchOn, Weight};
 use crate::digest::Digest;
 

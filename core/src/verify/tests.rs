@@ -4,7 +4,11 @@ mod steps;
 
 use std::time::Duration;
 
+use serde_json::json;
+use windlass_testkit::release::{payload, recreate, replicas};
+
 use crate::digest::Digest;
+use crate::fixture::want;
 use crate::host::{HostFacts, HostPolicy};
 use crate::id::Counter;
 use crate::plan::{HostPlan, Order, Phase, PlanSlot, Previous};
@@ -15,36 +19,17 @@ use crate::units::{Size, Span};
 use super::*;
 
 fn release() -> Release {
-    let text = format!(
-        r#"{{"version":1,"fleet":"demo","environment":"production","service":"web","counter":"r5",
-        "created_at":"2026-11-22T12:00:00.000Z","author":"alice","spec":{{
-        "image":{{"reference":"r.example.com/web:1","repository":"r.example.com/web",
-        "digest":"{}","platform":"linux/amd64","size":1000}},
-        "scale":{{"replicas":{{"min":1,"max":2}}}},"placement":{{"require":{{"role":"app"}},"spread":"host"}},
-        "ports":{{"http":{{"container":3000}}}},"main_port":"http",
-        "resources":{{"cpu_millis":500,"memory":"512MiB","pids":100}},"security":{{"read_only_root":true}},
-        "health":{{}},"strategy":{{"recreate":{{"min_ready":"1s"}}}},"soak":"1s","progress_deadline":"10m",
-        "stop_timeout":"10s","on_failure":"rollback_all","rollback_on":{{"restarts":3,"unhealthy_for":"2m"}},
-        "on_lost":{{"on_return":"keep_new"}}}}}}"#,
-        Digest::of(b"image")
-    );
-    serde_json::from_str(&text).unwrap()
+    let spec = json!({
+        "scale": replicas(1, 2), "placement": { "require": { "role": "app" }, "spread": "host" },
+        "ports": { "http": { "container": 3000 } }, "main_port": "http",
+        "strategy": recreate("1s"),
+    });
+    serde_json::from_value(payload(5, spec)).unwrap()
 }
 
 fn slot(index: u32) -> PlanSlot {
-    PlanSlot {
-        slot: format!("production/web/{index}").parse().unwrap(),
-        release: Digest::of(b"r5"),
-        phase: Phase::Running,
-        good: false,
-        fallback: None,
-        order: Order::StartFirst,
-        gpus: Vec::new(),
-        previous: None,
-        retry_quarantined: false,
-        generation: 0,
-        task: None,
-    }
+    let slot = format!("production/web/{index}").parse().unwrap();
+    PlanSlot { good: false, ..want(&slot, Digest::of(b"r5")) }
 }
 
 fn plan() -> HostPlan {

@@ -149,8 +149,8 @@ fn crash_loop(instance: &Instance) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::{self, at};
     use crate::observation::{SlotTrouble, TroubleCode};
-    use crate::rollout::tests::fixture::{self, at};
 
     #[test]
     fn what_is_wrong_in_a_slot_has_a_code_and_words() {

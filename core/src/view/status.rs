@@ -3,134 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::digest::Digest;
 use crate::fleet::Fleet;
 use crate::host::{HostStats, Liveness};
-use crate::id::{Counter, EnvironmentId, HostId, RolloutId, ServiceName, SlotId};
+use crate::id::{Counter, HostId, SlotId};
 use crate::observation::{Instance, InstanceState, SlotStatus};
 use crate::rollout::{Rollout, Waiting};
 use crate::service::{Mode, Releases, Service, Slots};
 use crate::slot::{Limits, Slot};
-use crate::time::Timestamp;
 
-use super::condition::{self, ConditionView};
+use super::condition;
 use super::trouble::{self, Problem, Trouble};
 
+mod document;
 mod instance;
 mod shares;
 mod why;
 
+pub use document::{HostProblems, StatusView, WatchView};
 pub use instance::InstanceView;
 pub use shares::SharesView;
 pub(super) use shares::alone;
-
-/// A service, as it stands now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct StatusView {
-    /// Its name.
-    pub service: ServiceName,
-    /// Its environment.
-    pub environment: EnvironmentId,
-    /// The release it is at or moves to.
-    pub release: Option<Counter>,
-    /// The image of that release.
-    pub image: Option<String>,
-    /// The last release whose rollout succeeded.
-    pub good: Option<Counter>,
-    /// The rollout that moves it now.
-    pub rollout: Option<RolloutId>,
-    /// The state of that rollout, or of none: `steady`, or `degraded` while fewer are healthy than wanted or one is in a
-    /// crash loop, or
-    /// `stopping`, `stopped`, `removing` as a person said.
-    pub state: String,
-    /// The count a person or its release gave it, if it has one and is at rest.
-    #[serde(default)]
-    pub replicas: Option<u32>,
-    /// Hosts that have not said yet that nothing of it is left there, once it is removed.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub terminating: BTreeMap<HostId, Liveness>,
-    /// `terminating`, as version 0.1 names it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("deprecated" = true))]
-    pub leaving: BTreeMap<HostId, Liveness>,
-    /// The things that it, or its rollout, waits for, in words.
-    #[serde(default)]
-    pub waiting: Vec<String>,
-    /// Instances it is to have; those it keeps, while it is stopped.
-    #[serde(default)]
-    pub desired: u32,
-    /// `desired`, as version 0.1 names it.
-    #[schemars(extend("deprecated" = true))]
-    pub wanted: u32,
-    /// Instances that are to be healthy in a rollout, too: `desired` less those that may be missing. 0 while nothing is promised:
-    /// it is stopped, has no good release yet, or its release replaces all at once.
-    #[serde(default)]
-    pub minimum: u32,
-    /// Slots whose instance has been healthy for min ready.
-    #[serde(default)]
-    pub available: u32,
-    /// Instances that are healthy.
-    pub healthy: u32,
-    /// Of these, and of those on lost hosts, the ones that were healthy when their host was last heard of, and may
-    /// not be now: the host is not connected, or its engine does not answer.
-    #[serde(default)]
-    pub unknown: u32,
-    /// `unknown`, as version 0.1 names it.
-    #[serde(default)]
-    #[schemars(extend("deprecated" = true))]
-    pub in_doubt: u32,
-    /// Why its rollout is where it is, in words.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// How its last rollout ended, where nothing runs and nothing moves it: `r1 failed: no host takes it`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended: Option<String>,
-    /// The watch over its release, after the rollout of that succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub watch: Option<WatchView>,
-    /// How two releases share its traffic, while both run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traffic: Option<SharesView>,
-    /// What is wrong with its instances and slots now.
-    #[serde(default)]
-    pub conditions: Vec<ConditionView>,
-    /// How often its instances were started again, in all.
-    #[serde(default)]
-    pub restarts: u32,
-    /// What is wrong with the hosts it is on.
-    #[serde(default)]
-    pub host_conditions: Vec<ConditionView>,
-    /// `host_conditions`, as version 0.1 prints them.
-    #[serde(default)]
-    #[schemars(extend("deprecated" = true))]
-    pub problems: Vec<HostProblems>,
-    /// How many healthy instances each release has.
-    pub serving: BTreeMap<Counter, u32>,
-    /// Every instance, by slot; the one that serves comes first.
-    pub instances: Vec<InstanceView>,
-}
-
-/// The watch over a release whose rollout has succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct WatchView {
-    /// The release that is watched.
-    pub release: Counter,
-    /// When the watch ends.
-    pub until: Timestamp,
-    /// The release that a trigger of `rollback_on` brings back until then.
-    pub back_to: Counter,
-}
-
-/// What is wrong with one host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct HostProblems {
-    /// Which.
-    pub host: HostId,
-    /// What, the most important first.
-    pub problems: Vec<Problem>,
-}
 
 /// Shows a service.
 pub fn status(

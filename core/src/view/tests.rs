@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::fixture::{at, fleet, reference, release, report, steady};
 use crate::fleet::{FleetView, Scheduling};
 use crate::host::Liveness;
 use crate::observation::{EngineState, InstanceState, Refusal, RefusalCode};
 use crate::placement::StopFirst;
 use crate::plan::{Order, Phase, Previous};
-use crate::rollout::tests::fixture::{at, fleet, reference, release, report, steady};
 use crate::rollout::{Failure, Kind, Reason, Rollout, State, Target, Waiting, start};
 use crate::service::{Releases, Service, Slots};
 

@@ -295,9 +295,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::fixture::{at, member};
     use crate::host::HostFacts;
     use crate::observation::{Observation, RefusalCode, SlotObservation};
-    use crate::rollout::tests::fixture::{at, member};
 
     fn seen(change: impl FnOnce(&mut Observation)) -> Option<Arc<Observation>> {
         let mut seen = Observation { engine: EngineState::Available, seq: 7, ..Observation::default() };

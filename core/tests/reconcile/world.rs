@@ -4,21 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use windlass_core::condition::Condition;
-use windlass_core::host::HostPolicy;
 use windlass_core::network::InnerNetwork;
 use windlass_core::observation::{InstanceState, SlotObservation, SlotStatus, TaskObservation};
-use windlass_core::plan::{HostPlan, Order, PLAN_VERSION, Phase, PlanSlot, Previous};
+use windlass_core::plan::{HostPlan, Order, Phase, PlanSlot};
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::reconcile::{
-    self, Ask, Container, ContainerState, Desired, Health, Launch, Likeness, LocalHost, LocalImage, Memory,
-    Observed, Outcome, PullFailure, RestartPolicy, StartFailure, Step, VerifiedRelease, WantedChecks,
+    self, Ask, Container, ContainerState, Desired, Health, Launch, Likeness, LocalImage, Memory, Observed,
+    Outcome, PullFailure, RestartPolicy, StartFailure, Step, VerifiedRelease, WantedChecks,
 };
-use windlass_core::release::{
-    self, Check, Image, OnFailure, OnLost, OrderRule, Placement, Port, Probe, Release, Resources, RollbackOn,
-    Scale, Security, Spec, Strategy,
-};
-use windlass_core::{Amount, Counter, Digest, EnvironmentId, Size, SlotId, Span, Timestamp};
+use windlass_core::release::{Release, Spec};
+use windlass_core::{Digest, EnvironmentId, SlotId, Timestamp};
+pub use windlass_testkit::plan::{good, replacing, running, slot};
+use windlass_testkit::{plan, release};
 
 /// The behaviour of a release's processes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,36 +77,11 @@ pub struct World {
     begun: Timestamp,
 }
 
-pub fn slot(index: u32) -> SlotId {
-    format!("production/web/{index}").parse().unwrap()
-}
-
 impl World {
     pub fn new() -> Self {
-        let local = LocalHost {
-            fleet: "demo".parse().unwrap(),
-            host: "h1".parse().unwrap(),
-            address: "10.0.0.1".to_owned(),
-            policy: HostPolicy::default(),
-        };
         let now = Timestamp::from_millis(1_000_000_000);
-        let plan = HostPlan {
-            version: PLAN_VERSION,
-            fleet: local.fleet.clone(),
-            host: local.host.clone(),
-            epoch: 1,
-            seq: 0,
-            issued_at: now,
-            expires_at: now + secs(86_400),
-            slots: Vec::new(),
-        };
-        let desired = Desired {
-            local: Arc::new(local),
-            plan: None,
-            releases: BTreeMap::new(),
-            plan_refusal: None,
-            refusals: BTreeMap::new(),
-        };
+        let plan = plan::plan("h1", 0, now, Vec::new());
+        let desired = plan::nothing(Arc::new(plan::local("h1", "10.0.0.1")));
         let capacity = Capacity { memory: 8 << 30, ..Capacity::default() };
         Self {
             now,
@@ -140,18 +114,8 @@ impl World {
 
     /// A release whose processes behave like that; `change` adapts it.
     pub fn release(&mut self, counter: u64, behaviour: Behaviour, change: impl FnOnce(&mut Spec)) -> Digest {
-        let mut spec = spec(counter);
-        change(&mut spec);
-        let release = Release {
-            version: 1,
-            fleet: "demo".parse().unwrap(),
-            environment: "production".parse().unwrap(),
-            service: "web".parse().unwrap(),
-            counter: Counter(counter),
-            created_at: Timestamp::ZERO,
-            author: "test".to_owned(),
-            spec,
-        };
+        let mut release = release(counter);
+        change(&mut release.spec);
         let digest = Digest::of(format!("release {counter} {:?}", release.content_digest()).as_bytes());
         self.desired.releases.insert(digest, Arc::new(VerifiedRelease::new(digest, release)));
         self.behaviours.insert(digest, behaviour);
@@ -527,92 +491,22 @@ impl World {
     }
 }
 
-/// A slot of a plan: `release` runs, and is not good yet.
-pub fn running(index: u32, release: Digest) -> PlanSlot {
-    PlanSlot {
-        slot: slot(index),
-        release,
-        phase: Phase::Running,
-        good: false,
-        fallback: None,
-        order: Order::StartFirst,
-        gpus: Vec::new(),
-        previous: None,
-        retry_quarantined: false,
-        generation: 0,
-        task: None,
-    }
-}
-
-/// A slot of a plan: `release` is good.
-pub fn good(index: u32, release: Digest) -> PlanSlot {
-    PlanSlot { good: true, ..running(index, release) }
-}
-
-/// A slot of a plan: `release` replaces the good `old`, which is to be in `phase`.
-pub fn replacing(index: u32, release: Digest, old: Digest, phase: Phase) -> PlanSlot {
-    let previous = Some(Previous { release: old, phase });
-    PlanSlot { fallback: Some(old), previous, ..running(index, release) }
-}
-
-fn spec(number: u64) -> Spec {
-    let probe = Probe {
-        check: Check::Http { path: "/".to_owned(), port: "http".to_owned() },
-        every: Span::from_secs(2),
-        timeout: Span::from_secs(1),
-        failures: 10,
-        successes: 1,
-    };
-    Spec {
-        image: Image {
-            reference: format!("registry/web:{number}"),
-            repository: "registry/web".to_owned(),
-            digest: Digest::of(format!("image {number}").as_bytes()),
-            platform: "linux/amd64".to_owned(),
-            size: 1 << 20,
-        },
-        command: None,
-        uses: Vec::new(),
-        args: None,
-        workdir: None,
-        scale: Scale::Replicas { min: 1, max: 1 },
-        placement: Placement::default(),
-        ports: [("http".to_owned(), Port { container: 80, host: None, protocol: Default::default() })].into(),
-        main_port: Some("http".to_owned()),
-        env: BTreeMap::new(),
-        files: BTreeMap::new(),
-        volumes: BTreeMap::new(),
-        resources: Resources { cpu_millis: 100, memory: Size::from_bytes(512 << 20), pids: 64, gpus: None },
-        security: Security::default(),
-        health: release::Health {
-            startup: Some(probe.clone()),
-            readiness: None,
-            liveness: Some(probe),
-            image: None,
-        },
-        strategy: Strategy::Rolling {
-            batch: Amount::Count(1),
-            max_surge: Amount::Count(1),
-            max_unavailable: Amount::Count(0),
-            order: OrderRule::Auto,
-            min_ready: Span::from_secs(10),
-        },
-        soak: Span::from_secs(30),
-        progress_deadline: Span::from_secs(600),
-        stop_timeout: Span::from_secs(10),
-        on_failure: OnFailure::RollbackAll,
-        rollback_on: RollbackOn::on_host(3, Span::from_secs(120)),
-        on_lost: OnLost::default(),
-        exclusive: false,
-        floor: None,
-        traffic: Default::default(),
-        warm_up: Vec::new(),
-        smoke: Vec::new(),
-        checks: Vec::new(),
-        gates: std::collections::BTreeMap::new(),
-        hooks: Default::default(),
-        container: Default::default(),
-    }
+fn release(number: u64) -> Release {
+    let probe = json!({
+        "check": { "http": { "path": "/", "port": "http" } },
+        "every": "2s", "timeout": "1s", "failures": 10, "successes": 1,
+    });
+    let image = Digest::of(format!("image {number}").as_bytes());
+    release::release(
+        number,
+        json!({
+            "image": release::image("registry/web", &number.to_string(), image), "scale": release::replicas(1, 1),
+            "ports": { "http": { "container": 80 } }, "main_port": "http",
+            "resources": { "cpu_millis": 100, "memory": "512MiB", "pids": 64 },
+            "health": { "startup": probe, "liveness": probe }, "strategy": release::rolling(1, "10s"),
+            "soak": "30s", "progress_deadline": "10m", "rollback_on": { "restarts": 3, "unhealthy_for": "2m" },
+        }),
+    )
 }
 
 /// States that mean "it serves".

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::json;
 use windlass_core::host::{HostFacts, HostPolicy};
 use windlass_core::reconcile::VerifiedRelease;
-use windlass_core::release::{
-    Check, Health, Image, OnFailure, OnLost, Placement, Probe, Release, Resources, RollbackOn, Scale,
-    Security, Spec, Strategy,
-};
-use windlass_core::{Amount, Counter, Digest, Size, Span, Timestamp};
+use windlass_core::release::{Release, Scale, Spec, Strategy};
+use windlass_core::{Amount, Digest, Span};
 
 /// Seconds from the start of a process until it is ready.
 pub(crate) const START: u64 = 2;
@@ -57,52 +55,11 @@ pub(crate) fn replicas(count: u32) -> Scale {
 
 /// The specification that a scenario changes.
 pub(crate) fn spec(count: u32) -> Spec {
-    let startup = Probe {
-        check: Check::Exec { argv: vec!["true".into()] },
-        every: Span::from_secs(1),
-        timeout: Span::from_secs(1),
-        failures: 12,
-        successes: 1,
-    };
-    Spec {
-        image: Image {
-            reference: String::new(),
-            repository: "127.0.0.1:5000/web".to_owned(),
-            digest: Digest::of(b""),
-            platform: "linux/amd64".to_owned(),
-            size: 1,
-        },
-        command: None,
-        args: None,
-        workdir: None,
-        scale: replicas(count),
-        placement: Placement::default(),
-        ports: BTreeMap::new(),
-        main_port: None,
-        env: BTreeMap::new(),
-        files: BTreeMap::new(),
-        volumes: BTreeMap::new(),
-        resources: Resources { cpu_millis: 100, memory: Size::from_bytes(64 << 20), pids: 64, gpus: None },
-        security: Security::default(),
-        health: Health { startup: Some(startup), ..Health::default() },
-        strategy: rolling(Amount::Percent(25), Amount::Percent(25), Amount::Count(0)),
-        soak: Span::from_secs(10),
-        progress_deadline: Span::from_secs(120),
-        stop_timeout: Span::from_secs(10),
-        on_failure: OnFailure::RollbackAll,
-        rollback_on: RollbackOn::on_host(1, Span::from_secs(120)),
-        on_lost: OnLost::default(),
-        exclusive: false,
-        floor: None,
-        traffic: Default::default(),
-        warm_up: Vec::new(),
-        smoke: Vec::new(),
-        checks: Vec::new(),
-        uses: Vec::new(),
-        gates: std::collections::BTreeMap::new(),
-        hooks: Default::default(),
-        container: Default::default(),
-    }
+    let startup = json!({
+        "check": { "exec": { "argv": ["true"] } }, "every": "1s", "timeout": "1s", "failures": 12, "successes": 1,
+    });
+    let scale = windlass_testkit::release::replicas(count, count);
+    windlass_testkit::release::spec(1, json!({ "scale": scale, "health": { "startup": startup } }))
 }
 
 pub(crate) fn rolling(batch: Amount, max_surge: Amount, max_unavailable: Amount) -> Strategy {
@@ -115,19 +72,8 @@ pub(crate) fn recreate() -> Strategy {
 }
 
 pub(crate) fn release(counter: u64, spec: &Spec) -> Release {
-    let mut spec = spec.clone();
-    spec.image.reference = format!("127.0.0.1:5000/web:v{counter}");
-    spec.image.digest = Digest::of(&counter.to_be_bytes());
-    Release {
-        version: 1,
-        fleet: "sim".parse().unwrap(),
-        environment: "production".parse().unwrap(),
-        service: "web".parse().unwrap(),
-        counter: Counter(counter),
-        created_at: Timestamp::ZERO,
-        author: "sim".to_owned(),
-        spec,
-    }
+    let usual = windlass_testkit::release::release(counter, json!({}));
+    Release { spec: Spec { image: usual.spec.image, ..spec.clone() }, ..usual }
 }
 
 pub(crate) fn facts() -> HostFacts {
@@ -137,7 +83,7 @@ pub(crate) fn facts() -> HostFacts {
         memory: 8 << 30,
         address: "127.0.0.1".to_owned(),
         policy: HostPolicy {
-            registries: vec!["127.0.0.1:5000".to_owned()],
+            registries: vec!["registry.lab:5000".to_owned()],
             host_ports: [8080].into(),
             ..HostPolicy::default()
         },

@@ -147,7 +147,7 @@ impl Host {
     fn desired(&self, catalogue: &Catalogue) -> Desired {
         Desired {
             local: Arc::new(LocalHost {
-                fleet: "sim".parse().unwrap(),
+                fleet: "demo".parse().unwrap(),
                 host: self.name.clone(),
                 address: self.facts.address.clone(),
                 policy: self.facts.policy.clone(),

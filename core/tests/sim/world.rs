@@ -14,6 +14,7 @@ use windlass_core::rollout::{
 };
 use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
 use windlass_core::{Digest, HostId, SlotId, Timestamp};
+use windlass_testkit::plan::plan;
 
 use super::check::Checks;
 use super::engine::at;
@@ -272,16 +273,8 @@ impl World {
                 .filter(|a| a.host() == &host)
                 .map(windlass_core::slot::Slot::plan)
                 .collect();
-            let plan = HostPlan {
-                version: 1,
-                fleet: "sim".parse().unwrap(),
-                host: host.clone(),
-                epoch: 1,
-                seq,
-                issued_at: at(self.now),
-                expires_at: at(self.now),
-                slots,
-            };
+            let plan = plan(host.as_str(), seq, at(self.now), slots);
+            let plan = HostPlan { expires_at: plan.issued_at, ..plan };
             let arrives = self.now + self.dice(4);
             self.wire.push((arrives, host, Arc::new(plan)));
         }

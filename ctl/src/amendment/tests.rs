@@ -1,6 +1,7 @@
 use windlass_certs::keys::SigningKey;
 use windlass_certs::trust::{Acceptance, Roles};
 use windlass_core::{ServiceId, Timestamp};
+use windlass_testkit::keys::Keys;
 
 use super::*;
 
@@ -19,21 +20,8 @@ fn rule(environment: &str, services: Option<&str>, keys: &[&PublicKey], threshol
 }
 
 fn document(release: Vec<ReleaseRole>) -> TrustDocument {
-    let one = || RoleKeys { keys: vec![key()], threshold: 1 };
-    TrustDocument {
-        fleet: "demo".parse().unwrap(),
-        version: 1,
-        epoch: 1,
-        created_at: Timestamp::from_millis(0),
-        expires_at: Timestamp::from_millis(1000),
-        root: one(),
-        roles: Roles { release, dispatch: one(), audit: one(), revoke: None },
-        hosts: Default::default(),
-        ca: vec![windlass_core::Digest::of(b"ca")],
-        coordinators: vec!["a:1".to_owned()],
-        floors: Default::default(),
-        revoked: Default::default(),
-    }
+    let usual = Keys::generate().document(Timestamp::from_millis(1_800_000_000_000));
+    TrustDocument { roles: Roles { release, ..usual.roles }, ..usual }
 }
 
 fn release(key: &PublicKey, scopes: &[&str]) -> Amendment {

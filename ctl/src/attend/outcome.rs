@@ -9,7 +9,7 @@ use windlass_core::time::display_measured;
 use windlass_core::view::{StatusView, VolumeView};
 use windlass_core::{Counter, EnvironmentId, HostId, ServiceId, ServiceName};
 
-use super::{Done, Goal};
+use super::goal::{Done, Goal};
 use crate::client::Heard;
 use crate::exit::Exit;
 

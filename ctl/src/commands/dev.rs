@@ -5,98 +5,41 @@
 //! are to be kept: nobody would manage them.
 
 mod child;
+mod error;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
-use windlass_core::{HostId, Span};
+use windlass_core::HostId;
 use windlass_process::signals;
 
 use super::init::{self, Wanted};
 use super::wait::{answering, readiness};
 use crate::args::{DevArgs, InitArgs};
-use crate::error::{CtlError, Failure};
+use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::home::Home;
 use crate::printer::Printer;
 use crate::session::Session;
 
 use child::Child;
+pub(crate) use error::DevError;
+use error::START;
 
 /// Name of the context, and how the fleet's name begins. The rest of it is drawn, so that two of them on one engine have
 /// nothing to do with each other.
 const DEV: &str = "dev";
 const HOST: &str = "dev-1";
-/// The deadline of the coordinator's first answer, and of the host's readiness.
-const START: Span = Span::from_secs(20);
 
 /// So often an agent that ended is started again, and after so long.
 const AGAIN: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 /// The deadline of the engine's first sign of life.
 const ENGINE: Duration = Duration::from_secs(5);
-
-/// The reason why there is nothing to try.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DevError {
-    #[error("`{0}` does not stand beside this program")]
-    NoProgram(PathBuf),
-    #[error("port {port} of 127.0.0.1, for {purpose}, cannot be used")]
-    Port {
-        port: u16,
-        purpose: &'static str,
-        hint: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("no engine answers at `{engine}`")]
-    NoEngine {
-        engine: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("failed to start `{program}`")]
-    Start {
-        program: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("`{program}` ended: {status}{}{words}", if words.is_empty() { "" } else { "; it said: " })]
-    Ended { program: String, status: String, words: String, log: PathBuf },
-    #[error("the host is not ready after {START}: {why}")]
-    NotReady { why: String, engine: String, log: PathBuf },
-    #[error("failed to make `{path}`")]
-    Folder {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl Failure for DevError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoProgram(_) => {
-                Some("install `windlass-server` and `windlass-agent` in the same folder".to_owned())
-            }
-            Self::Port { hint, .. } => Some(hint.clone()),
-            Self::NoEngine { .. } => Some(
-                "start it, or name another with `--engine unix:///…`; its socket is for root and the group `docker`"
-                    .to_owned(),
-            ),
-            Self::Ended { log, .. } => Some(format!("its log is {}", log.display())),
-            Self::NotReady { engine, log, .. } => Some(format!(
-                "does the engine at {engine} run? Name another with `--engine unix:///…`; the agent's log is {}",
-                log.display()
-            )),
-            Self::Start { .. } | Self::Folder { .. } => None,
-        }
-    }
-}
 
 pub(super) async fn run(args: &DevArgs, printer: &Printer) -> Result<Exit, CtlError> {
     let is_temporary = args.dir.is_none();

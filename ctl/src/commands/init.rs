@@ -4,6 +4,7 @@
 //! leaves nothing that looks like a fleet.
 
 mod layout;
+mod wanted;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,54 +14,22 @@ use windlass_certs::ca::{CertificateAuthority, Leaf};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::identity::{Grant, Identity};
 use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{EnvironmentScope, InvalidTrust, ReleaseRole, RoleKeys, Roles, TrustDocument};
+use windlass_certs::trust::{EnvironmentScope, ReleaseRole, RoleKeys, Roles, TrustDocument};
 use windlass_core::{Digest, FleetId, OperatorName, Timestamp};
 
 use crate::args::{Global, InitArgs};
 use crate::clock;
-use crate::error::{CtlError, Failure};
+use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::home::{ContextConfig, Home};
 use crate::printer::Printer;
 use crate::shell::quote;
 
+use wanted::Keys;
+pub(crate) use wanted::{InitError, Wanted};
+
 /// The lifetime of the first trust document, for new releases.
 const TRUST_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// The reason why no fleet was made.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum InitError {
-    #[error("there is a fleet already: `{path}` exists")]
-    Exists { path: PathBuf },
-    #[error("there is a context `{name}` already, of fleet `{fleet}`")]
-    ContextExists { name: String, fleet: FleetId },
-    #[error("the trust document would not be valid")]
-    Trust(#[from] InvalidTrust),
-    #[error("failed to make `{path}`")]
-    Make {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl Failure for InitError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Exists { path } => Some(format!(
-                "`init` never overwrites keys: choose other names, or move `{}` away; a fleet whose keys are in the home folder \
-                 gets its context back with `windlass context add`",
-                path.display()
-            )),
-            Self::ContextExists { name, .. } => Some(format!(
-                "if it is the fleet that you mean, go on with it: `windlass status --context {0}`; for another one choose --fleet and --context",
-                quote(name)
-            )),
-            Self::Trust(_) => Some("is --server `host:port`?".to_owned()),
-            Self::Make { .. } => None,
-        }
-    }
-}
 
 /// The result of `init`.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -85,14 +54,6 @@ pub(crate) struct Made {
     pub(crate) trust_expires_at: Timestamp,
     /// SHA-256 of the CA certificate.
     pub(crate) ca_fingerprint: Digest,
-}
-
-/// The wanted fleet.
-pub(crate) struct Wanted<'a> {
-    pub(crate) args: &'a InitArgs,
-    pub(crate) server: String,
-    pub(crate) context: String,
-    pub(crate) environment: Option<windlass_core::EnvironmentId>,
 }
 
 pub(super) fn run(args: &InitArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
@@ -166,27 +127,6 @@ pub(crate) fn make(home: &Home, wanted: &Wanted<'_>) -> Result<Made, CtlError> {
         trust_expires_at: document.expires_at,
         ca_fingerprint: ca.fingerprint(),
     })
-}
-
-/// The document keys of a fleet: one key, one purpose.
-struct Keys {
-    root: SigningKey,
-    release: SigningKey,
-    dispatch: SigningKey,
-    audit: SigningKey,
-    revoke: SigningKey,
-}
-
-impl Keys {
-    fn generate() -> Result<Self, CtlError> {
-        Ok(Self {
-            root: SigningKey::generate()?,
-            release: SigningKey::generate()?,
-            dispatch: SigningKey::generate()?,
-            audit: SigningKey::generate()?,
-            revoke: SigningKey::generate()?,
-        })
-    }
 }
 
 fn trust(wanted: &Wanted<'_>, keys: &Keys, ca: &CertificateAuthority, now: Timestamp) -> TrustDocument {

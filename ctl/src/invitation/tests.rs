@@ -1,5 +1,4 @@
-use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{RoleKeys, Roles};
+use windlass_testkit::keys::Keys;
 
 use super::*;
 
@@ -7,20 +6,10 @@ const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const SERVER: &str = "deploy.example.com:7443";
 
 fn document() -> TrustDocument {
-    let keys = || RoleKeys { keys: vec![SigningKey::generate().unwrap().public()], threshold: 1 };
     TrustDocument {
-        fleet: "demo".parse().unwrap(),
-        version: 1,
-        epoch: 1,
-        created_at: NOW,
-        expires_at: NOW + Duration::from_secs(3600),
-        root: keys(),
-        roles: Roles { release: Vec::new(), dispatch: keys(), audit: keys(), revoke: None },
-        hosts: Default::default(),
         ca: vec![Digest::of(b"old ca"), Digest::of(b"ca")],
         coordinators: vec![SERVER.to_owned(), "second.example.com:7443".to_owned()],
-        floors: Default::default(),
-        revoked: Default::default(),
+        ..Keys::generate().document(NOW)
     }
 }
 

@@ -8,7 +8,7 @@ use windlass_core::{Digest, FleetId};
 use windlass_proto::pb::enrolment_client::EnrolmentClient;
 use windlass_proto::pb::{ChallengeRequest, ExpiredProof, RenewRequest};
 
-use super::SessionError;
+use super::error::SessionError;
 use crate::client::CallError;
 
 /// With a certificate that still counts, the connection itself is the proof.

@@ -11,15 +11,12 @@ use windlass_certs::join::{JoinToken, OperatorToken, Terms};
 use windlass_certs::keys::SigningKey;
 use windlass_certs::revocation::{RevocationList, RevokedSet};
 use windlass_core::{Digest, OperatorName, Timestamp};
+use windlass_testkit::now;
 
 use crate::coordinator::{Coordinator, Script};
 use crate::{Desk, stderr, stdout};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
-}
 
 /// A fleet, a coordinator that lies, and what it knows of the fleet.
 struct Lies {

@@ -4,14 +4,11 @@
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use windlass_certs::dsse::{Envelope, PayloadType};
-use windlass_certs::json::decode_bounded;
 use windlass_core::FleetId;
 use windlass_core::audit::Head;
-use windlass_core::release::Release;
-use windlass_core::service::ReleaseRef;
 
-use super::state::{ReleaseEntry, State};
+use super::release::ReleaseEntry;
+use super::state::State;
 use super::{Change, keys};
 use crate::store::dump;
 use crate::store::record::{self, RecordError, ReleaseRecord};
@@ -82,7 +79,7 @@ pub(super) async fn load(store: &dyn Store, state: &mut State) -> Result<Revisio
     }
     for entry in store.list(keys::RELEASE).await? {
         let record: ReleaseRecord = decode(&entry)?;
-        let (entry, release) = open_release(record).ok_or(LoadError::Document(entry.key))?;
+        let (entry, release) = ReleaseEntry::open(record).ok_or(LoadError::Document(entry.key))?;
         state.add_release(entry, release);
     }
     for entry in store.list(keys::EVENT).await? {
@@ -146,22 +143,6 @@ async fn records(store: &dyn Store, state: &mut State) -> Result<(), LoadError> 
         state.apply(Change::Observation(host, Arc::new(decode(&entry)?)));
     }
     Ok(())
-}
-
-/// Decodes a release whose signatures were checked before it was stored; its digest is checked again.
-pub(super) fn open_release(record: ReleaseRecord) -> Option<(ReleaseEntry, Release)> {
-    let max = PayloadType::Release.max_len();
-    let envelope = Envelope::parse(record.envelope.as_bytes(), max).ok()?;
-    if envelope.digest() != record.digest {
-        return None;
-    }
-    let release: Release = decode_bounded(envelope.payload_bytes(), max).ok()?;
-    let entry = ReleaseEntry {
-        name: ReleaseRef::of(&release, record.digest),
-        service: record.service,
-        envelope: record.envelope.into_bytes(),
-    };
-    Some((entry, release))
 }
 
 fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<T, LoadError> {

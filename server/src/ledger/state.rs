@@ -9,11 +9,12 @@ use windlass_core::capacity::Taken;
 use windlass_core::observation::Observation;
 use windlass_core::release::Release;
 use windlass_core::rollout::Rollout;
-use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
+use windlass_core::service::{Releases, Service, Slots};
 use windlass_core::slot::Slot;
 use windlass_core::{Digest, EnvironmentId, FleetId, HostId, OperatorName, RolloutId, ServiceId, SlotId};
 
 use super::Change;
+use super::release::ReleaseEntry;
 use crate::store::record::{
     ClosedRecord, EventRecord, HostRecord, OperatorRecord, OperatorTokenRecord, PlanRecord, RecoveryRecord,
     RoutesRecord, TokenRecord,
@@ -71,17 +72,6 @@ pub(crate) struct State {
     pub events: VecDeque<EventRecord>,
     /// The number of the next event.
     pub next_event: u64,
-}
-
-/// A release beside its decoded form.
-#[derive(Debug, Clone)]
-pub(crate) struct ReleaseEntry {
-    /// Its names.
-    pub name: ReleaseRef,
-    /// Its service.
-    pub service: ServiceId,
-    /// Its envelope.
-    pub envelope: Vec<u8>,
 }
 
 impl State {
@@ -156,7 +146,7 @@ impl State {
             Change::OperatorTokenGone(hash) => drop(self.operator_tokens.remove(&hash)),
             Change::Trust(_, envelope) => self.advance_trust(envelope),
             Change::Release(record) => {
-                if let Some((entry, release)) = super::load::open_release(*record) {
+                if let Some((entry, release)) = ReleaseEntry::open(*record) {
                     self.add_release(entry, release);
                 }
             }

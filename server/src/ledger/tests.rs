@@ -1,33 +1,18 @@
 use std::time::Duration;
 
-use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{RoleKeys, Roles, TrustDocument, TrustStore};
+use windlass_certs::dsse::PayloadType;
+use windlass_certs::trust::TrustStore;
 use windlass_core::audit::verify;
+use windlass_testkit::keys::{Keys, seal};
 
 use super::*;
 use crate::audit;
 use crate::store::memory::MemoryStore;
 
 pub(crate) fn state() -> State {
-    let [root, dispatch, log] = std::array::from_fn(|_| SigningKey::generate().unwrap());
-    let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
-    let document = TrustDocument {
-        fleet: "demo".parse().unwrap(),
-        version: 1,
-        epoch: 1,
-        created_at: Clock::system().now(),
-        expires_at: Clock::system().now() + Duration::from_secs(3600),
-        root: role(&root),
-        roles: Roles { release: Vec::new(), dispatch: role(&dispatch), audit: role(&log), revoke: None },
-        hosts: Default::default(),
-        ca: vec![windlass_core::Digest::of(b"ca")],
-        coordinators: vec!["127.0.0.1:7443".to_owned()],
-        floors: Default::default(),
-        revoked: Default::default(),
-    };
-    let payload = serde_json::to_vec(&document).unwrap();
-    let kind = windlass_certs::dsse::PayloadType::Trust;
-    let envelope = windlass_certs::dsse::Envelope::sign(kind, payload, &[&root]);
+    let keys = Keys::generate();
+    let document = keys.document(Clock::system().now());
+    let envelope = seal(PayloadType::Trust, &document, &[&keys.root]);
     TrustStore::pinned(&document.fleet, envelope.digest(), &envelope.to_bytes()).map(State::new).unwrap()
 }
 

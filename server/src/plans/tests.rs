@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use windlass_core::plan::{Order, Phase, PlanSlot};
+use windlass_core::plan::{Phase, PlanSlot};
 use windlass_core::slot::Slot;
 use windlass_core::{Digest, HostId, SlotId};
+use windlass_testkit::plan::part;
 
 use super::{Overlay, issue, raise, renew};
 use crate::clock::Clock;
@@ -15,19 +16,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::record::{PlanRecord, decode, encode};
 
 fn assignment(slot: &SlotId, phase: Phase) -> Slot {
-    let want = PlanSlot {
-        slot: slot.clone(),
-        release: Digest::of(b"release"),
-        phase,
-        good: true,
-        fallback: None,
-        order: Order::StartFirst,
-        gpus: Vec::new(),
-        previous: None,
-        retry_quarantined: false,
-        generation: 0,
-        task: None,
-    };
+    let want = PlanSlot { phase, ..part(slot.clone(), Digest::of(b"release")) };
     Slot::adopted(host(), want)
 }
 

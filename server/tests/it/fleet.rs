@@ -12,20 +12,22 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use windlass_certs::ca::{CertificateAuthority, Leaf};
 use windlass_certs::csr::CertifiedIdentity;
-use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::files::create_private_dir;
 use windlass_certs::identity::Identity;
 use windlass_certs::keys::SigningKey;
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, connect};
-use windlass_certs::trust::{ReleaseRole, Revoked, RoleKeys, Roles, TrustDocument};
-use windlass_core::{FleetId, Timestamp};
+use windlass_certs::trust::TrustDocument;
+use windlass_core::FleetId;
 use windlass_proto::pb;
 use windlass_proto::pb::control_client::ControlClient;
 use windlass_server::config::{LivenessRules, Overrides};
 use windlass_server::store::memory::MemoryStore;
 use windlass_server::store::{Store, StoreError};
 use windlass_server::{Config, StartError, start, start_on};
+use windlass_testkit::keys::Keys;
+pub(crate) use windlass_testkit::keys::seal_trust;
+pub(crate) use windlass_testkit::now;
 
 /// The longest wait of a test.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -46,11 +48,6 @@ pub(crate) struct Fleet {
     running: JoinSet<anyhow::Result<()>>,
 }
 
-pub(crate) fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
-}
-
 pub(crate) fn fleet_id() -> FleetId {
     "demo".parse().unwrap()
 }
@@ -65,41 +62,17 @@ impl Fleet {
     pub(crate) async fn start_with(in_memory: bool, tweak: fn(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca = CertificateAuthority::generate(fleet_id(), now()).unwrap();
-        let [root, release_key, dispatch, audit] = std::array::from_fn(|_| SigningKey::generate().unwrap());
-        let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
-        let document = TrustDocument {
-            fleet: fleet_id(),
-            version: 1,
-            epoch: 1,
-            created_at: now(),
-            expires_at: now() + Duration::from_secs(3600),
-            root: role(&root),
-            roles: Roles {
-                release: vec![ReleaseRole {
-                    environment: "*".to_owned().try_into().unwrap(),
-                    services: None,
-                    keys: vec![release_key.public()],
-                    threshold: 1,
-                    retired: Vec::new(),
-                }],
-                dispatch: role(&dispatch),
-                audit: role(&audit),
-                revoke: None,
-            },
-            hosts: Default::default(),
-            ca: vec![ca.fingerprint()],
-            coordinators: vec!["127.0.0.1:7443".to_owned()],
-            floors: Default::default(),
-            revoked: Revoked::default(),
-        };
-        write(folder.path(), &ca, &[("dispatch", &dispatch), ("audit", &audit)], &document, &root);
+        let keys = Keys::generate();
+        let usual = keys.document(now());
+        let document = TrustDocument { ca: vec![ca.fingerprint()], ..usual };
+        write(folder.path(), &ca, &keys, &document);
         let memory = in_memory.then(|| Arc::new(MemoryStore::new()) as Arc<dyn Store>);
         let unset = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut fleet = Self {
             folder,
             ca,
-            root,
-            release_key,
+            root: keys.root,
+            release_key: keys.release,
             document,
             addr: unset,
             http_addr: unset,
@@ -249,25 +222,14 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut condition: i
 }
 
 /// Everything that `windlass init --server-dir` writes.
-fn write(
-    folder: &Path,
-    ca: &CertificateAuthority,
-    keys: &[(&str, &SigningKey)],
-    document: &TrustDocument,
-    root: &SigningKey,
-) {
+fn write(folder: &Path, ca: &CertificateAuthority, keys: &Keys, document: &TrustDocument) {
     ca.save(&folder.join("ca")).unwrap();
     create_private_dir(&folder.join("keys")).unwrap();
     create_private_dir(&folder.join("trust")).unwrap();
-    for (name, key) in keys {
-        key.save(&folder.join("keys").join(format!("{name}.key"))).unwrap();
-    }
-    std::fs::write(folder.join("trust/1.json"), sign_trust(document, root)).unwrap();
+    keys.dispatch.save(&folder.join("keys/dispatch.key")).unwrap();
+    keys.audit.save(&folder.join("keys/audit.key")).unwrap();
+    std::fs::write(folder.join("trust/1.json"), seal_trust(document, &[&keys.root])).unwrap();
     std::fs::write(folder.join("server.toml"), "").unwrap();
-}
-
-pub(crate) fn sign_trust(document: &TrustDocument, root: &SigningKey) -> Vec<u8> {
-    Envelope::sign(PayloadType::Trust, serde_json::to_vec(document).unwrap(), &[root]).to_bytes()
 }
 
 /// Waits until nobody has the address any more: what a coordinator that was killed leaves of tonic ends a moment later, and

@@ -5,7 +5,7 @@ use tonic::Code;
 use windlass_core::release::Release;
 use windlass_proto::pb;
 
-use crate::fleet::{Fleet, sign_trust};
+use crate::fleet::{Fleet, seal_trust};
 use crate::release::release;
 use crate::rollouts::{deploy, fleet_of, follow, request};
 
@@ -83,7 +83,7 @@ async fn a_plan_knows_the_floor_of_the_trust_document() {
     let mut next = fleet.document.clone();
     next.version = 2;
     next.floors.insert("default/web".parse().unwrap(), windlass_core::Counter(5));
-    let published = pb::PublishTrustRequest { envelope: sign_trust(&next, &fleet.root).into() };
+    let published = pb::PublishTrustRequest { envelope: seal_trust(&next, &[&fleet.root]).into() };
     fleet.control("admin/*").await.publish_trust(published).await.unwrap();
     let error = plan(&fleet, &release(1, 1, "one"), false).await["error"].take();
     assert_eq!(error, "r1 of `default/web` is below its floor r5");

@@ -7,7 +7,7 @@ use windlass_proto::pb;
 use windlass_proto::pb::stream_audit_response::Item;
 
 use crate::agent::{Agent, Players};
-use crate::fleet::{Fleet, sign_trust};
+use crate::fleet::{Fleet, seal_trust};
 use crate::release::release;
 use crate::rollouts::{deploy, fleet_of, follow, status};
 
@@ -103,10 +103,10 @@ async fn a_newer_trust_document_is_taken_only_from_its_roots() {
     let mut next = fleet.document.clone();
     next.version = 2;
     let mut control = fleet.control("admin/*").await;
-    let forged = sign_trust(&next, &SigningKey::generate().unwrap());
+    let forged = seal_trust(&next, &[&SigningKey::generate().unwrap()]);
     let request = pb::PublishTrustRequest { envelope: forged.into() };
     assert_eq!(control.publish_trust(request).await.unwrap_err().code(), tonic::Code::PermissionDenied);
-    let request = pb::PublishTrustRequest { envelope: sign_trust(&next, &fleet.root).into() };
+    let request = pb::PublishTrustRequest { envelope: seal_trust(&next, &[&fleet.root]).into() };
     assert_eq!(control.publish_trust(request).await.unwrap().into_inner().version, 2);
     fleet.stop().await;
     fleet.run().await;

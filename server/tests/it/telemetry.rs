@@ -4,10 +4,8 @@ mod boards;
 mod format;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use windlass_proto::pb;
 use windlass_server::config::Detail;
+use windlass_testkit::promtool::promtool;
 
 use crate::agent::{Agent, Players};
 use crate::fleet::{Fleet, LIMIT, until};
@@ -276,28 +275,4 @@ async fn rules_and_boards_name_only_metrics_that_exist() {
     }
     promtool(&["check", "rules", &path("windlass.rules.yml"), &path("examples.rules.yml")], "");
     promtool(&["test", "rules", &path("examples.test.yml")], "");
-}
-
-/// Asks promtool, where it is installed; `tests/lab/install.sh` installs it.
-#[expect(clippy::print_stderr, reason = "a check that is left out is told")]
-fn promtool(arguments: &[&str], input: &str) {
-    let begun = Command::new("promtool")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut running = match begun {
-        Ok(running) => running,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("LEFT OUT: promtool {arguments:?}, because it is not installed");
-            return;
-        }
-        Err(error) => panic!("promtool {arguments:?}: {error}"),
-    };
-    running.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let ended = running.wait_with_output().unwrap();
-    let said =
-        [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    assert!(ended.status.success(), "promtool {arguments:?}: {said}");
 }

@@ -1,19 +1,17 @@
 //! The keys of the simulated fleet, made once per process: nothing that is decided depends on them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use windlass_certs::ca::CertificateAuthority;
 use windlass_certs::csr::{Csr, TlsKey};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{
-    EnvironmentScope, ReleaseRole, Revoked, RoleKeys, Roles, TrustDocument, TrustStore,
-};
+use windlass_certs::trust::{Roles, TrustDocument, TrustStore};
 use windlass_core::plan::HostPlan;
 use windlass_core::{Counter, FleetId, ServiceId, Timestamp};
 use windlass_server::embedded;
+use windlass_testkit::keys::{self as testkit, key};
 
 /// When every simulation begins.
 pub const BEGIN: Timestamp = Timestamp::from_millis(1_750_000_000_000);
@@ -58,7 +56,6 @@ pub fn keys() -> &'static Keys {
 
 impl Keys {
     fn generate() -> Self {
-        let key = || SigningKey::generate().expect("the kernel has randomness");
         let request = || TlsKey::generate().and_then(|key| key.csr()).expect("the kernel has randomness");
         let ca = CertificateAuthority::generate(fleet(), BEGIN).expect("a CA can be made");
         let (dispatch, audit, fingerprint) = (key(), key(), ca.fingerprint());
@@ -89,34 +86,20 @@ impl Keys {
     /// # Panics
     /// Never: a trust document is JSON.
     pub fn trust(&self, version: u64, floors: &BTreeMap<ServiceId, Counter>) -> Vec<u8> {
-        let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
+        let roles = Roles {
+            release: vec![testkit::releases(&[&self.release])],
+            dispatch: testkit::role(&[&self.dispatch]),
+            audit: testkit::role(&[&self.audit]),
+            revoke: None,
+        };
         let document = TrustDocument {
             fleet: fleet(),
             version,
-            epoch: 1,
-            created_at: BEGIN - Duration::from_secs(3600),
-            expires_at: BEGIN + Duration::from_secs(365 * 86_400),
-            root: role(&self.root),
-            roles: Roles {
-                release: vec![ReleaseRole {
-                    environment: EnvironmentScope::Any,
-                    services: None,
-                    keys: vec![self.release.public()],
-                    threshold: 1,
-                    retired: Vec::new(),
-                }],
-                dispatch: role(&self.dispatch),
-                audit: role(&self.audit),
-                revoke: None,
-            },
-            hosts: Default::default(),
             ca: vec![self.ca],
-            coordinators: vec!["127.0.0.1:7443".to_owned()],
             floors: floors.clone(),
-            revoked: Revoked { keys: BTreeSet::new(), ..Revoked::default() },
+            ..testkit::document(&self.root, roles, BEGIN)
         };
-        let payload = serde_json::to_vec(&document).expect("a trust document is JSON");
-        Envelope::sign(PayloadType::Trust, payload, &[&self.root]).to_bytes()
+        testkit::seal_trust(&document, &[&self.root])
     }
 
     /// A plan, signed by the key of coordinators.
@@ -124,8 +107,7 @@ impl Keys {
     /// # Panics
     /// Never: a plan is JSON.
     pub fn plan(&self, plan: &HostPlan) -> Vec<u8> {
-        let payload = serde_json::to_vec(plan).expect("a plan is JSON");
-        Envelope::sign(PayloadType::Plan, payload, &[&self.dispatch]).to_bytes()
+        testkit::seal(PayloadType::Plan, plan, &[&self.dispatch]).to_bytes()
     }
 
     /// A trust store that has version 1.

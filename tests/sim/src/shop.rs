@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass_certs::dsse::{Envelope, PayloadType};
-use windlass_certs::keys::SigningKey;
 use windlass_core::release::{Release, Scale, Strategy};
 use windlass_core::{Counter, Digest, ServiceId, Span, Timestamp};
+use windlass_testkit::keys::seal;
+use windlass_testkit::release::release;
 
 use crate::dice::Dice;
 use crate::keys::{fleet, keys};
@@ -239,11 +240,9 @@ impl Profile {
                 "digest": image, "platform": "linux/amd64", "size": size
             },
             "scale": scale,
-            "placement": { "spread": "host" },
             "ports": { "http": { "container": 80 } },
             "main_port": "http",
             "resources": { "cpu_millis": 100, "memory": format!("{}MiB", self.memory), "pids": 64 },
-            "security": { "read_only_root": false },
             "health": { "startup": probe("1s", 8), "readiness": probe("1s", 2), "liveness": probe("2s", 2) },
             "strategy": self.strategy(),
             "soak": "8s", "progress_deadline": "90s", "stop_timeout": "5s", "on_failure": self.on_failure,
@@ -320,13 +319,17 @@ impl Shop {
     }
 
     fn sign(&mut self, profile: &Profile, counter: u64, spec: Value, now: Timestamp) -> Digest {
-        let release = json!({
-            "version": 1, "fleet": fleet(), "environment": profile.id.environment, "service": profile.id.name,
-            "counter": Counter(counter), "created_at": now, "author": "sim", "spec": spec
-        });
-        let mut release: Release = serde_json::from_value(release).expect("a release of ours");
-        release.version = release.spec.version();
-        let envelope = seal(&release, &keys().release);
+        let usual = release(counter, spec);
+        let release = Release {
+            version: usual.spec.version(),
+            fleet: fleet(),
+            environment: profile.id.environment.clone(),
+            service: profile.id.name.clone(),
+            created_at: now,
+            author: "sim".to_owned(),
+            ..usual
+        };
+        let envelope = seal(PayloadType::Release, &release, &[&keys().release]);
         let digest = envelope.digest();
         let content = release.content_digest();
         self.signed.insert(digest, Signed { release, content, envelope });
@@ -335,7 +338,7 @@ impl Shop {
 
     /// A release that says the same, signed by nobody the fleet knows.
     pub fn forged(&self, digest: &Digest) -> Option<Envelope> {
-        Some(seal(&self.signed.get(digest)?.release, &keys().stranger))
+        Some(seal(PayloadType::Release, &self.signed.get(digest)?.release, &[&keys().stranger]))
     }
 
     /// The number of instances of `total` that may be without a serving one while this release is rolled out, or back.
@@ -365,9 +368,4 @@ impl Shop {
     pub fn is_per_host(&self, release: &Digest) -> bool {
         self.signed.get(release).is_some_and(|signed| signed.release.spec.scale == Scale::PerHost)
     }
-}
-
-fn seal(release: &Release, key: &SigningKey) -> Envelope {
-    let payload = serde_json::to_vec(release).expect("a release is JSON");
-    Envelope::sign(PayloadType::Release, payload, &[key])
 }

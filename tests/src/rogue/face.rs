@@ -12,7 +12,7 @@ use windlass_certs::csr::TlsKey;
 use windlass_certs::identity::Identity;
 use windlass_core::{FleetId, Timestamp};
 
-use super::keys::now;
+use windlass_testkit::now;
 
 /// A chain and its key.
 #[derive(Debug)]

@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::keys::SigningKey;
 use windlass_core::{Digest, SlotId, Timestamp};
+use windlass_testkit::release;
 
-use super::keys::{FLEET, now};
+use super::keys::FLEET;
 use super::registry::Pinned;
+use windlass_testkit::now;
 
 /// A payload in the making.
 #[derive(Debug, Clone)]
@@ -33,27 +35,26 @@ impl Draft {
             "check": { "http": { "path": "/health/ready", "port": "http" } },
             "every": "200ms", "timeout": "1s", "failures": 3, "successes": 1,
         });
-        Self(json!({
-            "version": 1, "fleet": FLEET, "environment": environment, "service": name, "counter": format!("r{counter}"),
-            "created_at": at(now() - Duration::from_secs(1)), "author": "mallory",
-            "spec": {
-                "image": {
-                    "reference": format!("{}:lab", image.repository), "repository": image.repository,
-                    "digest": image.digest.to_string(), "platform": "linux/amd64", "size": image.size,
-                },
-                "scale": { "replicas": { "min": 1, "max": 1 } },
-                "placement": { "spread": "host" },
+        let mut own = release::image(&image.repository, "lab", image.digest);
+        own["size"] = image.size.into();
+        let draft = Self(release::payload(
+            counter,
+            json!({
+                "image": own, "scale": release::replicas(1, 1),
                 "ports": { "http": { "container": 8080 } }, "main_port": "http",
                 "resources": { "cpu_millis": 100, "memory": "32MiB", "pids": 64 },
                 "security": { "user": "65534", "read_only_root": false },
-                "health": { "readiness": probe },
-                "strategy": { "recreate": { "min_ready": "200ms" } },
+                "health": { "readiness": probe }, "strategy": release::recreate("200ms"),
                 "soak": "1s", "progress_deadline": "20s", "stop_timeout": "1s",
-                "on_failure": "rollback_all",
                 "rollback_on": { "restarts": 3, "unhealthy_for": "30s" },
-                "on_lost": { "on_return": "keep_new" },
-            },
-        }))
+            }),
+        ));
+        let made = at(now() - Duration::from_secs(1));
+        draft
+            .with("fleet", FLEET)
+            .with("environment", environment)
+            .with("service", name)
+            .with("created_at", made)
     }
 
     /// A plan for `host` with these slots, in their order.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::trust::TrustDocument;
 use windlass_core::observation::{Observation, Refusal, SlotStatus};
+use windlass_testkit::keys::seal_trust;
 
 use super::keys::Keys;
 use super::papers::{Draft, Sealed, slot};
@@ -80,7 +81,7 @@ impl Target {
             (Pinned::of(&lab.registry(), "web", "v1"), Pinned::of(&lab.registry(), "web", "v2"));
         let mut trust = keys.trust(&rogue.address());
         edit(&keys, &fresh, &mut trust);
-        let trust = Keys::seal_trust(&trust, &[&keys.root]);
+        let trust = seal_trust(&trust, &[&keys.root]);
         let pin = Envelope::parse(&trust, PayloadType::Trust.max_len()).expect("an envelope").digest();
         let token = rogue.token(&keys, &host.name, pin);
         rogue.script(|script| script.trust = vec![trust]);

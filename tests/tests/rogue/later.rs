@@ -6,12 +6,13 @@ use windlass_certs::trust::TrustDocument;
 use windlass_core::observation::SlotStatus;
 use windlass_proto::pb;
 use windlass_proto::pb::connect_response::Message;
-use windlass_tests::rogue::keys::now;
+use windlass_testkit::keys::seal_trust;
+use windlass_testkit::now;
 use windlass_tests::rogue::papers::{at, bend, slot};
 use windlass_tests::rogue::scene;
 use windlass_tests::rogue::server::within;
 use windlass_tests::rogue::target::status;
-use windlass_tests::rogue::{Draft, Keys, Pinned, Target};
+use windlass_tests::rogue::{Draft, Pinned, Target};
 
 use super::{check, conclude};
 
@@ -171,19 +172,19 @@ fn trust_is_not_taken_from_anyone(target: &mut Target) -> Result<(), String> {
     };
     let keys = target.keys.clone();
     let second = next(target, 2);
-    let good = Keys::seal_trust(&second, &[&keys.root]);
+    let good = seal_trust(&second, &[&keys.root]);
     let mut backwards = second.clone();
     backwards.epoch = 0;
     let mut other = second.clone();
     other.fleet = "other".parse().unwrap();
     let forged: Vec<(&str, Vec<u8>)> = vec![
-        ("by a stranger", Keys::seal_trust(&second, &[&keys.stranger])),
-        ("by release keys", Keys::seal_trust(&second, &keys.people.each_ref())),
+        ("by a stranger", seal_trust(&second, &[&keys.stranger])),
+        ("by release keys", seal_trust(&second, &keys.people.each_ref())),
         ("without a signature", bend(&good, |e| e["signatures"] = serde_json::json!([]))),
         ("one byte changed", windlass_tests::rogue::papers::bend_payload(&good, |p| p[60] ^= 1)),
-        ("a version left out", Keys::seal_trust(&next(target, 3), &[&keys.root])),
-        ("an epoch that falls", Keys::seal_trust(&backwards, &[&keys.root])),
-        ("of another fleet", Keys::seal_trust(&other, &[&keys.root])),
+        ("a version left out", seal_trust(&next(target, 3), &[&keys.root])),
+        ("an epoch that falls", seal_trust(&backwards, &[&keys.root])),
+        ("of another fleet", seal_trust(&other, &[&keys.root])),
         ("garbage", b"{}".to_vec()),
     ];
     for (name, envelope) in forged {
@@ -226,7 +227,7 @@ fn trust_is_not_taken_from_anyone(target: &mut Target) -> Result<(), String> {
 fn epochs_part(target: &mut Target) -> Result<(), String> {
     let mut second = target.keys.trust(&target.rogue.address());
     (second.version, second.epoch) = (2, 2);
-    let second = Keys::seal_trust(&second, &[&target.keys.root]);
+    let second = seal_trust(&second, &[&target.keys.root]);
     target.rogue.script(|script| script.trust.push(second));
     let since = scene::moment();
     let old = target.seal(&target.plan()).envelope;
@@ -253,7 +254,7 @@ fn chains_are_walked_whole(target: &mut Target) -> Result<(), String> {
     for version in 3..=LAST {
         let mut next = target.keys.trust(&target.rogue.address());
         (next.version, next.epoch) = (version, 2);
-        chain.push(Keys::seal_trust(&next, &[&target.keys.root]));
+        chain.push(seal_trust(&next, &[&target.keys.root]));
     }
     let taken = |target: &Target| {
         let log = target.agent.output();

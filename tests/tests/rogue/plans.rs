@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use windlass_certs::dsse::PayloadType as Type;
 use windlass_certs::keys::SigningKey;
 use windlass_core::Timestamp;
-use windlass_tests::rogue::keys::now;
+use windlass_testkit::now;
 use windlass_tests::rogue::papers::{at, bend, bend_payload, seal, slot};
 use windlass_tests::rogue::scene::{self, Scene};
 use windlass_tests::rogue::server::within;

@@ -6,7 +6,7 @@ use serde_json::json;
 use windlass_certs::dsse::PayloadType as Type;
 use windlass_certs::keys::SigningKey;
 use windlass_core::Counter;
-use windlass_tests::rogue::keys::now;
+use windlass_testkit::now;
 use windlass_tests::rogue::papers::{at, bend, bend_payload, seal};
 use windlass_tests::rogue::{Draft, Pinned, Target};
 

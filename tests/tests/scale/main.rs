@@ -36,11 +36,11 @@ async fn a_thousand_agents_get_their_plans_and_come_back_at_once() {
 
     // Plans for those who read nothing fill their windows first.
     for counter in 1..=2 {
-        let release = coordinator.papers.sign(&wanted("ballast", "deaf", counter)).unwrap();
+        let release = coordinator.papers.sign(&wanted("ballast", "deaf", counter));
         coordinator.submit(&release).await.unwrap();
     }
     let step = Step::begin(&coordinator);
-    let release = coordinator.papers.sign(&wanted("web", "app", 1)).unwrap();
+    let release = coordinator.papers.sign(&wanted("web", "app", 1));
     let rollout = coordinator.submit(&release).await.unwrap();
     let holds = |look: &Look| look.held.contains_key(&release.digest);
     herd.board.until("agents hold their plan", AGENTS, LIMIT, holds).await.unwrap();
@@ -55,7 +55,7 @@ async fn a_thousand_agents_get_their_plans_and_come_back_at_once() {
     step.end("all have come back at once", 30.0);
     memory.look(&coordinator, "after all have come back");
 
-    let release = coordinator.papers.sign(&wanted("web", "app", 2)).unwrap();
+    let release = coordinator.papers.sign(&wanted("web", "app", 2));
     let rollout = coordinator.submit(&release).await.unwrap();
     let runs = |look: &Look| look.running.contains_key(&release.digest);
     herd.board.until("some agents run the second release", AGENTS / 10, LIMIT, runs).await.unwrap();

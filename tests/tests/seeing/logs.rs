@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use windlass_core::Timestamp;
+use windlass_testkit::now;
 use windlass_tests::engine::Container;
 use windlass_tests::fleet::{environment, path, program};
 use windlass_tests::process::{Process, resident_kib};
@@ -243,11 +244,6 @@ fn logs_follow_a_service_over_a_crash_and_a_rollout() {
     follower.kill_9();
     expect_every_beat(&lines);
     assert_eq!(links(&fleet), before, "no host lost its link");
-}
-
-fn now() -> Timestamp {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap())
 }
 
 fn at(line: &Value) -> Timestamp {

@@ -215,7 +215,7 @@ fn the_only_operator_comes_back_after_a_long_holiday() {
     let file = desk.path("alice/home/fleets/demo/operator.pem");
     let ca = CertificateAuthority::load(&desk.data().join("ca")).unwrap();
     // Made so that it ended 31 days ago.
-    let now = windlass_tests::rogue::keys::now();
+    let now = windlass_testkit::now();
     let identity = Identity::operator("demo".parse().unwrap(), &"alice".parse().unwrap());
     let leaf = Leaf::operator(identity, Grant::admin(), 9);
     let over = ca.issue_new(&leaf, now - leaf.validity - Duration::from_secs(31 * 24 * 3600)).unwrap();

@@ -6,7 +6,7 @@ use windlass_core::release::{Hook, HookHosts};
 
 use super::*;
 
-const NAME: &str = "test.web.0.r1.hook.00000001.check";
+const NAME: &str = "production.web.0.r1.hook.00000001.check";
 
 fn hooked(host: &Host) -> Digest {
     host.release(1, |spec| {

@@ -21,13 +21,13 @@ async fn a_network_is_told_first_and_goes_last() {
     host.engine.world().pull_takes = Duration::from_secs(30);
     host.plan(vec![running(0, one), running(1, one)]);
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(told(&host), Some(vec!["test: api".to_owned()]), "while the image is pulled");
+    assert_eq!(told(&host), Some(vec!["production: api".to_owned()]), "while the image is pulled");
     assert!(host.engine.world().networks.own.is_empty());
     host.settled().await;
     let made = |host: &Host| host.journal().iter().filter(|line| line.starts_with("create network")).count();
     assert_eq!(made(&host), 1, "{:?}", host.journal());
     let journaled = host.disk.0.lock().unwrap().0.networks.clone();
-    let known = &journaled[&"test".parse().unwrap()];
+    let known = &journaled[&"production".parse().unwrap()];
     assert_eq!(host.engine.world().networks.own.values().collect::<Vec<_>>(), [&known.subnet]);
     assert_eq!(known.instances.len(), 2);
 
@@ -37,7 +37,7 @@ async fn a_network_is_told_first_and_goes_last() {
     host.start_agent();
     assert_eq!(told(&host), None);
     host.settled().await;
-    assert_eq!(told(&host), Some(vec!["test: api".to_owned()]));
+    assert_eq!(told(&host), Some(vec!["production: api".to_owned()]));
     assert_eq!(host.disk.0.lock().unwrap().0.networks, journaled);
 
     host.plan(vec![running(0, one)]);

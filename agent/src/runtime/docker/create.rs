@@ -207,14 +207,9 @@ mod tests {
     #[test]
     fn options_of_a_container_are_set_where_they_were_signed() {
         use windlass_core::reconcile::{PlanNumber, VerifiedRelease};
-        let local = LocalHost {
-            fleet: crate::fixture::fleet(),
-            host: crate::fixture::host(),
-            address: "127.0.0.1".to_owned(),
-            policy: windlass_core::host::HostPolicy::default(),
-        };
+        let local = windlass_testkit::plan::local("web-1", "127.0.0.1");
         let made = |edit: fn(&mut windlass_core::release::ContainerOptions)| {
-            let mut release = crate::fixture::Fleet::new().payload(1);
+            let mut release = crate::fixture::release(1);
             edit(&mut release.spec.container);
             let launch = Launch {
                 plan: PlanNumber { epoch: 1, seq: 1 },
@@ -258,8 +253,7 @@ mod tests {
 
     #[test]
     fn a_container_gets_the_gpus_that_were_signed_and_no_others() {
-        let keys = crate::fixture::Fleet::new();
-        let mut spec = keys.payload(1).spec;
+        let mut spec = crate::fixture::release(1).spec;
         assert_eq!(variables(&spec, &[])[DEVICES], "void", "whatever its image says");
         spec.env.insert(DEVICES.to_owned(), "all".to_owned());
         assert_eq!(variables(&spec, &[])[DEVICES], "void", "whatever its release says");

@@ -72,7 +72,7 @@ fn options_that_no_container_may_have_are_refused() {
 
 #[test]
 fn an_agent_bounds_options_where_it_reads_them() {
-    use crate::rollout::tests::fixture::release;
+    use crate::fixture::release;
     use crate::verify::check_release;
     let with = |edit: fn(&mut ContainerOptions)| {
         let mut release = release(1, |_| {});

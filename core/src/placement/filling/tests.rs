@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::fixture::{fleet, release};
 use crate::release::Release;
-use crate::rollout::tests::fixture::{fleet, release};
 
 type Chosen = Result<Place, BTreeMap<HostId, Unfit>>;
 

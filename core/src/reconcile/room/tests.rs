@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::*;
 use crate::capacity::{GpuTaken, Taken};
+use crate::fixture::{member, reference, release, want};
 use crate::host::{Gpu, GpuAccess, HostFacts, Limit};
 use crate::placement;
 use crate::plan::{Order, Phase, PlanSlot};
 use crate::reconcile::{ContainerState, GpuClaim, Likeness, RestartPolicy};
 use crate::release::Release;
-use crate::rollout::tests::fixture::{member, reference, release, want};
 use crate::service::Releases;
 use crate::slot::Slot;
 use crate::units::Size;

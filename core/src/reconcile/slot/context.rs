@@ -6,7 +6,7 @@ use crate::plan::{Phase, PlanSlot};
 use super::super::Turn;
 use super::super::asks::times_of;
 use super::super::container::Container;
-use super::super::disposition::SlotContext;
+use super::super::disposition::{Mode, SlotContext};
 use super::super::input::Lease;
 use super::super::judge;
 
@@ -31,19 +31,16 @@ impl<'a> SlotContext<'a> {
         };
         let isolated = alone || (!exclusive && known.isolated_at.is_some());
         let unleased = exclusive && !lease.is_some_and(|lease| lease.current);
-        let restoring = false;
         let (blocked, available, predecessor_starts, barred, tight) = (false, false, false, false, false);
         let mut context = Self {
             want,
             seen,
             known,
             release,
-            restoring,
+            mode: Mode::Usual,
             blocked,
             available,
             predecessor_starts,
-            isolated,
-            alone,
             exclusive,
             unleased,
             barred,
@@ -51,10 +48,16 @@ impl<'a> SlotContext<'a> {
         };
         // A slot that the plan has stand still has no instance to go back to either.
         let stands_still = matches!(want.phase, Phase::Standby | Phase::Absent);
-        context.restoring = context.known.failed.as_ref().filter(|_| !stands_still).is_some_and(|failed| {
+        let restoring = context.known.failed.as_ref().filter(|_| !stands_still).is_some_and(|failed| {
             // A restart with nothing to go back to goes on trying.
             failed.restart.is_none() || context.outdated().is_some()
         });
+        context.mode = match (alone, isolated, restoring) {
+            (true, _, _) => Mode::Alone,
+            (false, true, _) => Mode::Isolated,
+            (false, false, true) => Mode::Restoring,
+            (false, false, false) => Mode::Usual,
+        };
         let spec = release.map(|release| &release.release.spec);
         let standing =
             |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times_of(turn, seen));

@@ -13,7 +13,7 @@ use crate::release::{Image, Spec};
 use super::super::Turn;
 use super::super::asks;
 use super::super::container::{Container, GpuClaim};
-use super::super::disposition::{Disposition, SlotContext};
+use super::super::disposition::{Disposition, Mode, SlotContext};
 use super::super::input::VerifiedRelease;
 use super::super::judge;
 use super::super::memory::{PullTrouble, Retry};
@@ -54,7 +54,7 @@ pub(super) fn hold(turn: &mut Turn<'_>, context: &mut SlotContext<'_>) -> Option
         Phase::Pulled => true,
         Phase::Standby | Phase::Absent => false,
     };
-    if context.restoring || context.isolated || !begins {
+    if context.mode != Mode::Usual || !begins {
         return None;
     }
     if let Some(refusal) = turn.desired.refusals.get(&want.slot) {
@@ -170,9 +170,9 @@ pub(super) fn missing(
     dispositions: &[(&Container, Disposition)],
 ) -> Result<Option<Step>, Hold> {
     let want = context.want;
-    let release = if context.isolated || context.unleased {
+    let release = if context.is_isolated() || context.unleased {
         None
-    } else if context.restoring {
+    } else if context.mode == Mode::Restoring {
         context.armed_fallback()
     } else if context.wants_running() && context.target().is_none() && !context.blocked {
         Some(want.release)
@@ -195,7 +195,7 @@ pub(super) fn missing(
     let Some(image) = turn.observed.image(wanted).map(|image| image.id.clone()) else {
         // The last resort: kept images of fallbacks need no registry.
         let seq = turn.desired.plan.as_ref().map_or(0, |plan| plan.seq);
-        if (context.restoring || context.barred)
+        if (context.mode == Mode::Restoring || context.barred)
             && !failed
             && !turn.observed.pulls.contains_key(&wanted.digest)
         {
@@ -296,11 +296,7 @@ pub(super) fn needs_a_side(context: &SlotContext<'_>, dispositions: &[(&Containe
         let predecessor = context.running_predecessor();
         predecessor.is_some_and(|release| context.instance_of(&release).is_none())
     };
-    missing
-        && !context.blocked
-        && !context.restoring
-        && !context.isolated
-        && free_side(dispositions).is_none()
+    missing && !context.blocked && context.mode == Mode::Usual && free_side(dispositions).is_none()
 }
 
 fn refused(code: RefusalCode, detail: impl Into<String>) -> Refusal {

@@ -7,7 +7,7 @@ use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
 use super::super::container::{Container, ContainerState};
-use super::super::disposition::SlotContext;
+use super::super::disposition::{Mode, SlotContext};
 use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::FailedSlot;
 
@@ -76,10 +76,11 @@ fn lacks_a_device(turn: &Turn<'_>, seen: &Container) -> bool {
     seen.gpus.iter().any(|gpu| !turn.observed.capacity.gpus.contains_key(&gpu.uuid))
 }
 
-/// An instance may end before its agent sees that its device has gone: then its release was blamed too early.
-pub(super) fn absolve(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
+/// An instance may end before its agent sees that its device has gone: then its release was blamed too early. Returns
+/// whether it was.
+pub(super) fn absolve(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> bool {
     let Some(failed) = turn.memory.slots.get(&want.slot).and_then(|known| known.failed.as_ref()) else {
-        return;
+        return false;
     };
     let instance = failed.evidence.instance.as_ref();
     let ended = seen.iter().find(|seen| Some(&seen.instance) == instance);
@@ -88,26 +89,29 @@ pub(super) fn absolve(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container])
         || !failed.evidence.fault.is_releases()
         || !ended.is_some_and(|seen| lacks_a_device(turn, seen))
     {
-        return;
+        return false;
     }
     let content = failed.content;
     turn.memory.release_from_quarantine(&want.slot.service, &content);
     if let Some(failed) = turn.memory.slot(&want.slot).failed.as_mut() {
         failed.evidence.fault = Fault::Device;
     }
+    true
 }
 
-/// Marks the slot failed if the planned release failed in it.
-pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
-    let context = SlotContext::new(turn, want, seen);
-    let watched = want.phase == Phase::Running && !context.restoring && !context.isolated;
-    let Some(container) = context.target().filter(|_| watched) else { return };
+/// Marks the slot failed if the planned release failed in it, and takes the mark away from a restart that serves at last.
+/// Returns whether the mark changed.
+pub(super) fn judge_target(turn: &mut Turn<'_>, context: &SlotContext<'_>) -> bool {
+    let want = context.want;
+    let watched = want.phase == Phase::Running && context.mode == Mode::Usual;
+    let Some(container) = context.target().filter(|_| watched) else { return false };
     if want.good && !judge::is_restart_on_trial(&turn.memory, want, Some(container)) {
         // A restart that failed with nothing to go back to was tried again, and serves now.
-        if context.available && context.known.failed.is_some() {
+        let serves_at_last = context.available && context.known.failed.is_some();
+        if serves_at_last {
             turn.memory.slot(&want.slot).failed = None;
         }
-        return;
+        return serves_at_last;
     }
     let older = context.outdated().map(|older| older.instance.clone());
     let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
@@ -127,8 +131,10 @@ pub(super) fn judge_target(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Contai
             let fault = if lacks_a_device(turn, container) { Fault::Device } else { Fault::Release };
             let what = (clock, reason, fault);
             judge::mark_failed(turn.desired, &mut turn.memory, want, instances, what, turn.now);
+            return true;
         }
         Verdict::Fine(Some(at)) => turn.wake(at),
         Verdict::Fine(None) | Verdict::Start { .. } | Verdict::Restart => {}
     }
+    false
 }

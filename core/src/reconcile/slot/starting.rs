@@ -12,8 +12,7 @@ use super::super::disposition::Disposition;
 use super::super::judge::{self, Trial, Verdict};
 use super::super::memory::{self, Restarts};
 use super::super::outcome::START_DELAY;
-use super::super::step::Step;
-use super::target;
+use super::super::step::{Step, Target};
 
 /// An instance that ran for so long starts its delays anew.
 const LASTING: Duration = Duration::from_secs(600);
@@ -39,12 +38,12 @@ pub(super) fn start_one(
         match judge::judge(seen, Some(&known), spec, Trial::Over, times) {
             Verdict::Fine(at) => at.into_iter().for_each(|at| turn.wake(at)),
             Verdict::Failed(..) => debug_assert!(false, "only an armed release fails"),
-            Verdict::Start { again: false } => return Some(Step::Start(target(seen))),
+            Verdict::Start { again: false } => return Some(Step::Start(Target::of(seen))),
             Verdict::Start { again: true } if may_start_again(turn, seen) => {
-                return Some(Step::Start(target(seen)));
+                return Some(Step::Start(Target::of(seen)));
             }
             Verdict::Restart if !held && may_start_again(turn, seen) => {
-                return Some(Step::Restart(target(seen)));
+                return Some(Step::Restart(Target::of(seen)));
             }
             Verdict::Start { again: true } | Verdict::Restart => {}
         }

@@ -28,12 +28,11 @@ pub(super) fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Contai
     Some(SlotStatus::Failed { restored, evidence: Box::new(failed.evidence.clone()) })
 }
 
-pub(super) fn is_settled(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Container]) -> bool {
-    let context = SlotContext::new(turn, want, seen);
+pub(super) fn is_settled(turn: &Turn<'_>, context: &SlotContext<'_>) -> bool {
     let image = context.release.map(|release| &release.release.spec.image);
     let target = context.target();
-    let done = match want.phase {
-        Phase::Running => context.available && !context.isolated,
+    let done = match context.want.phase {
+        Phase::Running => context.available && !context.is_isolated(),
         Phase::Draining => target.is_some_and(|seen| seen.state.is_up()),
         Phase::Pulled => image.is_some_and(|image| turn.observed.image(image).is_some()),
         Phase::Standby | Phase::Absent => true,

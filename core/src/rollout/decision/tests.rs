@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::fixture::at;
 use crate::id::SlotId;
 use crate::rollout::model::MAX_FAILURES;
-use crate::rollout::tests::fixture::at;
 
 fn place(index: u32) -> Place {
     Place { slot: SlotId::new("production/web".parse().unwrap(), index), host: "h1".parse().unwrap() }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::capacity::{GpuTaken, Taken};
+use crate::fixture::{at, fleet, reference, release, steady};
 use crate::fleet::FleetView;
 use crate::host::{GpuLost, HostFacts};
 use crate::id::SlotId;
 use crate::plan::Order;
 use crate::release::Release;
-use crate::rollout::tests::fixture::{at, fleet, reference, release, steady};
 use crate::rollout::{Rollout, Snapshot, advance, place_only, start};
 use crate::service::{Releases, Service, Slots};
 

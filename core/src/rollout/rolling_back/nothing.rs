@@ -7,7 +7,7 @@ use super::super::ending;
 use super::super::model::{Reason, RollbackMode, State};
 use super::super::planner::Planner;
 use super::super::revert::past_deadline;
-use super::{Fate, fate, keep};
+use super::fate::{Fate, fate, keep};
 
 /// Stops the started instances, which are kept for inspection unless a person asked for the end or nothing was touched.
 pub(crate) fn back_to_nothing(planner: &mut Planner<'_>, how: RollbackMode) {

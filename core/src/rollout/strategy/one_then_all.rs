@@ -20,8 +20,8 @@ pub(super) fn step(planner: &mut Planner<'_>) {
 mod tests {
     use serde_json::json;
 
+    use crate::fixture::{reference, release};
     use crate::release::Release;
-    use crate::rollout::tests::fixture::{reference, release};
     use crate::rollout::tests::shifting::World;
     use crate::rollout::{Kind, RolloutCommand, State};
 

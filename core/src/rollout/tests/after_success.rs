@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::fixture::{at, reference};
 use super::triggers::{Trial, rules};
+use crate::fixture::{at, reference};
 use crate::observation::{EngineState, Instance, InstanceState, LastExit, NotReady, Observation, SlotStatus};
 use crate::rollout::{Begins, Figures, Kind, Reason, RestartError, Trigger, restart};
 use crate::service::{Service, Watch};

@@ -1,7 +1,7 @@
 //! Open questions of hosts hold the rollout: checks before it begins, smoke tests before it ends.
 
-use super::fixture::{at, reference, release};
 use super::midway::Midway;
+use crate::fixture::{at, reference, release};
 use crate::observation::{InstanceState, Pending, Refusal, RefusalCode, SlotStatus};
 use crate::rollout::{RollbackMode, State, Waiting};
 

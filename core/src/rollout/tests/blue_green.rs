@@ -1,7 +1,7 @@
 //! Blue/green: the new set gets traffic only as said, the old one is there until it is not needed, and every way back is short.
 
-use super::fixture::{at, reference};
 use super::shifting::{World, blue_green, steps};
+use crate::fixture::{at, reference};
 use crate::release::Release;
 use crate::rollout::{Kind, RolloutCommand, State, What};
 

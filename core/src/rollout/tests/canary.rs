@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::fixture::{at, reference, release};
 use super::shifting::World;
+use crate::fixture::{at, reference, release};
 use crate::release::Release;
 use crate::rollout::{
     ApproveError, Approved, Kind, Rollout, RolloutCommand, State, What, approve, skips_approval,

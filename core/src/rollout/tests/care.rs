@@ -1,7 +1,7 @@
 //! The care of a service: which slots it brings to the good release, and how many at once.
 
-use super::fixture::{at, fleet, instance, reference, release, steady};
 use super::midway::evidence;
+use crate::fixture::{at, fleet, instance, reference, release, steady};
 use std::sync::Arc;
 
 use crate::fleet::{FleetView, Scheduling};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::fixture::{at, fleet, reference, release, report, steady};
 use super::midway::deploy;
+use crate::fixture::{at, fleet, reference, release, report, steady};
 use crate::fleet::{FleetView, Member};
 use crate::host::Liveness;
 use crate::id::SlotId;

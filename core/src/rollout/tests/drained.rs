@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::fixture::{at, fleet, instance, reference, release, steady};
 use super::midway::{Midway, evidence, stop_first};
 use crate::digest::Digest;
+use crate::fixture::{at, fleet, instance, reference, release, steady};
 use crate::fleet::{Fleet, FleetView, Member};
 use crate::host::Liveness;
 use crate::id::{Counter, EnvironmentId, HostId, ServiceId, SlotId};

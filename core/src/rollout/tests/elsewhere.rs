@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::fixture::{reference, release};
 use super::shifting::World;
 use crate::Size;
 use crate::capacity::memory_limit;
+use crate::fixture::{reference, release};
 use crate::fleet::Scheduling;
 use crate::host::{Limit, Liveness};
 use crate::id::HostId;
@@ -395,7 +395,7 @@ fn a_count_changes_beside_a_warm_set() {
     for count in [1, 4] {
         let (mut world, r1, r2) = succeeded();
         let release = world.releases[&reference(&r2).digest].clone();
-        let at = super::fixture::at(world.now);
+        let at = crate::fixture::at(world.now);
         let verb = ServiceCommand::Scale(count);
         let told = apply_command(&world.service, None, Some(&release), verb, false, "ada", at).unwrap();
         world.service = told.service;
@@ -419,7 +419,7 @@ fn a_count_changes_beside_a_warm_set() {
 fn a_service_that_stops_or_goes_takes_its_warm_set_along() {
     for verb in [ServiceCommand::Stop, ServiceCommand::Remove] {
         let (mut world, r1, r2) = succeeded();
-        let at = super::fixture::at(world.now);
+        let at = crate::fixture::at(world.now);
         world.service = apply_command(&world.service, None, None, verb, false, "ada", at).unwrap().service;
         world.until("has stopped", |world| world.running(&r1) + world.running(&r2) == 0);
         (0..5).for_each(|_| world.second());
@@ -625,7 +625,7 @@ fn a_failed_canary_is_kept_for_a_look_on_its_host() {
 #[test]
 fn a_plan_says_where_the_new_set_goes() {
     let (mut world, r1, r2) = world();
-    let at = super::fixture::at(world.now);
+    let at = crate::fixture::at(world.now);
     let plan = |world: &World, release: &Release| {
         let digest = reference(release).digest;
         preview(&world.service, &world.slots, &world.releases, &world.fleet, release, digest, at)
@@ -706,7 +706,7 @@ fn a_status_counts_one_set_of_two() {
     let view = shown(&world);
     assert_eq!((view.wanted, view.available, view.state.as_str()), (3, 3, "steady"));
     let warm = view.traffic.unwrap().warm_until.unwrap();
-    assert_eq!(warm.since(super::fixture::at(world.now)).as_secs(), 300);
+    assert_eq!(warm.since(crate::fixture::at(world.now)).as_secs(), 300);
     assert_eq!(view.serving.values().copied().collect::<Vec<_>>(), [3, 3]);
     world.until("is rid of the old set", |world| world.service.split.is_none());
     let view = shown(&world);

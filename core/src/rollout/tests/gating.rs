@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::drained::environment;
-use super::fixture::{at, reference, release};
 use super::midway::{Midway, stop_first};
 use crate::digest::Digest;
+use crate::fixture::{at, reference, release};
 use crate::fleet::{Fleet, FleetView, Member};
 use crate::gate::{Answer, AnswerFault, GateEnd, Number, QuestionKey, Said, Verdict};
 use crate::host::Usage;

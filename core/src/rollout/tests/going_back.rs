@@ -1,7 +1,7 @@
 //! The way back where an instance has to stop first.
 
-use super::fixture::{at, reference, release, report};
 use super::midway::{Midway, deploy};
+use crate::fixture::{at, reference, release, report};
 use crate::id::SlotId;
 use crate::observation::InstanceState;
 use crate::plan::{Order, Phase, Previous};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::elsewhere::{MIB, assert_settled, host, hosts_of, many, succeeded, web};
-use super::fixture::{at, reference};
 use super::shifting::World;
 use crate::Size;
+use crate::fixture::{at, reference};
 use crate::host::{Limit, Liveness};
 use crate::observation::InstanceState;
 use crate::release::Release;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::fixture::{at, reference, release, report};
 use super::midway::Midway;
+use crate::fixture::{at, reference, release, report};
 use crate::id::HostId;
 use crate::observation::{InstanceState, TaskEnd, TaskObservation, TaskOutcome, TaskState};
 use crate::plan::{Phase, Task};
@@ -375,7 +375,7 @@ fn a_host_that_joins_midway_runs_the_hooks_of_each_first() {
         assert_eq!(midway.rollout.state, State::Advancing);
         // One host goes for good, and another one takes its instance.
         midway.fleet.members.remove(&"h0000".parse().unwrap());
-        midway.fleet.members.insert("h0003".parse().unwrap(), super::fixture::member());
+        midway.fleet.members.insert("h0003".parse().unwrap(), crate::fixture::member());
         for _ in 0..6 {
             midway.step();
             report(&midway.slots, &midway.releases, &mut midway.fleet, InstanceState::Healthy);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::fixture::{at, fleet, instance, reference, release, report, steady};
 use crate::digest::Digest;
+use crate::fixture::{at, fleet, instance, reference, release, report, steady};
 use crate::fleet::FleetView;
 use crate::host::Liveness;
 use crate::id::SlotId;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::fixture::{at, fleet, reference, release, report, steady};
+use crate::fixture::{at, fleet, reference, release, report, steady};
 use crate::fleet::FleetView;
 use crate::observation::{EngineState, InstanceState, Observation};
 use crate::rollout::{

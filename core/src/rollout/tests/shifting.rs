@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::drained::{Routed, busy_ingress, environment};
-use super::fixture::{at, fleet, instance, reference, release, steady};
 use super::midway::evidence;
 use crate::digest::Digest;
+use crate::fixture::{at, fleet, instance, reference, release, steady};
 use crate::fleet::FleetView;
 use crate::id::{HostId, RolloutId, SlotId};
 use crate::observation::{InstanceState, Observation, SlotObservation, SlotStatus};

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::fixture::{at, fleet, reference, release, report, steady};
+use crate::fixture::{at, fleet, reference, release, report, steady};
 use crate::fleet::FleetView;
 use crate::observation::InstanceState;
 use crate::rollout::{Advance, Kind, Rollout, Snapshot, State, Target, advance, start};

@@ -1,7 +1,7 @@
 //! Slots whose old instance was told to stop for the new one, when somebody changes their mind in the middle.
 
-use super::fixture::{reference, release};
 use super::midway::{Midway, stop_first};
+use crate::fixture::{reference, release};
 use crate::id::SlotId;
 use crate::observation::InstanceState;
 use crate::plan::{Order, Phase};

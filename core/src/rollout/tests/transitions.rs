@@ -1,6 +1,6 @@
 //! The commands that each state takes, and the steps that may begin beside others.
 
-use super::fixture::{at, reference, release};
+use crate::fixture::{at, reference, release};
 use crate::rollout::{Kind, RollbackMode, Rollout, RolloutCommand, StartError, State, Target, start, steer};
 use crate::service::Service;
 

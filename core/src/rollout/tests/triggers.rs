@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::drained::{Routed, environment};
-use super::fixture::{at, reference, release};
 use super::midway::{Midway, deploy, stop_first};
 use crate::digest::Digest;
+use crate::fixture::{at, reference, release};
 use crate::observation::{GpuError, GpuErrors, InstanceState};
 use crate::plan::Phase;
 use crate::release::Release;

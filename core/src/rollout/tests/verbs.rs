@@ -1,6 +1,6 @@
 //! Scale, stop and remove: what is allowed when.
 
-use super::fixture::{at, fleet, reference, release, steady};
+use crate::fixture::{at, fleet, reference, release, steady};
 use crate::release::Release;
 use crate::rollout::{
     Kind, Rollout, ServiceCommand, ServiceCommandError, Snapshot, State, Target, advance, apply_command,

@@ -1,7 +1,7 @@
 //! The reason of a rollout that got no further, and its failures.
 
-use super::fixture::{at, release};
 use super::midway::Midway;
+use crate::fixture::{at, release};
 use crate::observation::{Cause, InstanceState, NotReady, SlotTrouble, TroubleCode};
 use crate::rollout::State;
 
@@ -20,7 +20,7 @@ fn a_deadline_says_which_probe_was_answered_with_what() {
     midway.see(0, &[(&r2, InstanceState::Starting)]);
     let (asked, answer) = ("readiness GET /health/ready".to_owned(), "HTTP 404".to_owned());
     let why = NotReady { cause: Cause::Probe, asked, answer, failed: 28, of: 28, since: at(101) };
-    midway.seen(0).release = Some(super::fixture::reference(&r2).digest);
+    midway.seen(0).release = Some(crate::fixture::reference(&r2).digest);
     midway.seen(0).instances[0].vitals.not_ready = Some(why.clone());
     midway.step();
     assert_eq!(midway.rollout.state, State::RollingBack);
@@ -37,7 +37,7 @@ fn a_deadline_says_which_probe_was_answered_with_what() {
 fn a_deadline_says_what_hindered_a_slot() {
     let mut midway = hurried();
     midway.see(0, &[]);
-    midway.seen(0).release = Some(super::fixture::reference(&midway.r2.clone()).digest);
+    midway.seen(0).release = Some(crate::fixture::reference(&midway.r2.clone()).digest);
     let message = "port 8080 of the host is taken".to_owned();
     let (since, retry_at) = (at(101), at(111));
     midway.seen(0).trouble =

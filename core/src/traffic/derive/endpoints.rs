@@ -10,7 +10,7 @@ use crate::service::Releases;
 use crate::slot::Slot;
 use crate::traffic::{Endpoint, StandsBy};
 
-use super::{HostSeen, Reported, ServiceSeen};
+use super::inputs::{HostSeen, Reported, ServiceSeen};
 
 /// All that is known of one service.
 pub(super) struct Places<'a> {

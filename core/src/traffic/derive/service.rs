@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::id::Counter;
 use crate::release::{Check, Release, Route, Spec};
 use crate::service::Mode;
-use crate::traffic::document::{MAX_PORTS, MAX_RELEASES};
+use crate::traffic::bounds::{MAX_PORTS, MAX_RELEASES};
 use crate::traffic::{
     Endpoint, MAX_RULES, Match, MatchOn, MatchRule, Name, ReleaseShare, RoutedPort, RoutedService, Split,
     Weight,

@@ -1,39 +1,41 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use serde_json::json;
+use windlass_testkit::release::{image, payload, recreate, replicas};
 
 use super::*;
 use crate::Counter;
+use crate::digest::Digest;
+use crate::fixture::want;
 use crate::id::ServiceId;
-use crate::observation::{EngineState, Instance, InstanceState, SlotStatus, Vitals};
+use crate::observation::{EngineState, Instance, InstanceState, Observation, SlotStatus, Vitals};
 use crate::plan::{Order, Phase, PlanSlot, Previous};
 use crate::release::{Release, Route};
-use crate::service::{Mode, ReleaseRef};
+use crate::service::{Mode, ReleaseRef, Releases, Service, Slots};
 use crate::slot::Slot;
 use crate::traffic::{Endpoint, PortSide, ROUTES_VERSION, Routes, Split, StandsBy, Weight};
 use crate::units::Span;
 
 fn release(service: &str, counter: u64) -> Release {
-    let spec = serde_json::json!({
-        "image": { "reference": "web:1", "repository": "r.example.com/web", "digest": Digest::of(b"i"), "platform": "linux/amd64", "size": 1 },
-        "scale": { "replicas": { "min": 1, "max": 9 } }, "placement": { "spread": "host" },
-        "ports": { "http": { "container": 80 }, "db": { "container": 5432, "protocol": "tcp" } }, "main_port": "http",
-        "resources": { "cpu_millis": 1000, "memory": "512MiB", "pids": 9 }, "security": { "read_only_root": false },
-        "health": { "readiness": { "check": { "http": { "path": "/ready", "port": "http" } }, "every": "1s", "timeout": "1s", "failures": 1, "successes": 1 } },
-        "strategy": { "recreate": { "min_ready": "0s" } }, "soak": "1s", "progress_deadline": "10m", "stop_timeout": "10s",
-        "on_failure": "rollback_all", "rollback_on": { "restarts": 1, "unhealthy_for": "2m" }, "on_lost": { "on_return": "keep_new" },
-        "traffic": { "routes": [{ "host": format!("{service}.example.com"), "path": "/", "port": "http" }], "hold": "10s", "slow_start": "20s" },
+    let probe = json!({
+        "check": { "http": { "path": "/ready", "port": "http" } },
+        "every": "1s", "timeout": "1s", "failures": 1, "successes": 1,
     });
-    Release {
-        version: 2,
-        fleet: "demo".parse().unwrap(),
-        environment: "production".parse().unwrap(),
-        service: service.parse().unwrap(),
-        counter: Counter(counter),
-        created_at: crate::Timestamp::ZERO,
-        author: "anna".into(),
-        spec: serde_json::from_value(spec).unwrap(),
-    }
+    let mut release = payload(
+        counter,
+        json!({
+            "image": image("r.example.com/web", "1", Digest::of(b"i")), "scale": replicas(1, 9),
+            "ports": { "http": { "container": 80 }, "db": { "container": 5432, "protocol": "tcp" } }, "main_port": "http",
+            "health": { "readiness": probe }, "strategy": recreate("0s"), "progress_deadline": "10m",
+            "traffic": {
+                "routes": [{ "host": format!("{service}.example.com"), "path": "/", "port": "http" }],
+                "hold": "10s", "slow_start": "20s",
+            },
+        }),
+    );
+    (release["service"], release["version"]) = (service.into(), 2.into());
+    serde_json::from_value(release).unwrap()
 }
 
 /// An environment that tests change before they derive its table.
@@ -105,19 +107,7 @@ impl World {
 
     fn place(&mut self, name: &str, n: u32, release: ReleaseRef, phase: Phase) {
         let slot = Self::slot(name, n);
-        let want = PlanSlot {
-            slot: slot.clone(),
-            release: release.digest,
-            phase,
-            good: true,
-            fallback: None,
-            order: Order::StartFirst,
-            gpus: Vec::new(),
-            previous: None,
-            retry_quarantined: false,
-            generation: 0,
-            task: None,
-        };
+        let want = PlanSlot { phase, ..want(&slot, release.digest) };
         let assignment = Slot::adopted(Self::host(n), want);
         self.slots.entry(slot.service.clone()).or_default().insert(slot, assignment);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
-use super::DevError;
+use super::error::DevError;
 
 /// So much of a log is read for the last words of its program.
 const READ: u64 = 16 * 1024;

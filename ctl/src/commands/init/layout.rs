@@ -14,7 +14,7 @@ use windlass_certs::ca::CertificateAuthority;
 use windlass_certs::csr::CertifiedIdentity;
 use windlass_certs::files;
 
-use super::{InitError, Keys, Wanted};
+use super::wanted::{InitError, Keys, Wanted};
 use crate::error::CtlError;
 
 /// The files.

@@ -20,6 +20,7 @@ use windlass_core::service::{ReleaseRef, Releases, Service, Slots};
 use windlass_core::traffic::PortSide;
 use windlass_core::view::{self, RolloutView, recomputed};
 use windlass_core::{HostId, Size};
+use windlass_testkit::release::replicas;
 
 use super::*;
 
@@ -60,33 +61,20 @@ struct World {
 
 /// A worker with two instances, the first of which goes on when a query says at most 1 three times.
 fn release(counter: u64, provider: SocketAddr) -> (ReleaseRef, Release) {
-    let json = json!({
-        "version": 4, "fleet": "lab", "environment": "production", "service": "web", "counter": Counter(counter),
-        "created_at": now(), "author": "ada",
-        "spec": {
-            "image": {
-                "reference": format!("registry.lab:5000/web:v{counter}"), "repository": "registry.lab:5000/web",
-                "digest": Digest::of(&counter.to_be_bytes()), "platform": "linux/amd64", "size": 1000
-            },
-            "scale": { "replicas": { "min": 2, "max": 2 } },
-            "placement": { "spread": "host" },
-            "resources": { "cpu_millis": 100, "memory": "64MiB", "pids": 64 },
-            "security": { "read_only_root": false },
-            "health": {},
-            "strategy": { "canary": {
-                "steps": [{ "weight": 500, "gates": ["orders"] }, { "weight": 1000 }],
-                "min_instances": 1, "keep_old": "10m", "min_ready": "5s"
-            } },
-            "gates": { "orders": {
-                "ask": { "prometheus": { "url": format!("http://{provider}"), "query": "up", "timeout": "150ms", "max": 1.0 } },
-                "window": "1m", "passes": 3, "fails": 2
-            } },
-            "soak": "10s", "progress_deadline": "2m", "stop_timeout": "10s", "on_failure": "rollback_all",
-            "rollback_on": { "restarts": 1, "unhealthy_for": "2m" },
-            "on_lost": { "on_return": "keep_new" }
-        }
+    let url = format!("http://{provider}");
+    let spec = json!({
+        "scale": replicas(2, 2),
+        "strategy": { "canary": {
+            "steps": [{ "weight": 500, "gates": ["orders"] }, { "weight": 1000 }],
+            "min_instances": 1, "keep_old": "10m", "min_ready": "5s",
+        } },
+        "gates": { "orders": {
+            "ask": { "prometheus": { "url": url, "query": "up", "timeout": "150ms", "max": 1.0 } },
+            "window": "1m", "passes": 3, "fails": 2,
+        } },
     });
-    let release: Release = serde_json::from_value(json).unwrap();
+    let usual = windlass_testkit::release::release(counter, spec);
+    let release = Release { version: 4, created_at: now(), ..usual };
     (ReleaseRef::of(&release, Digest::of(&serde_json::to_vec(&release).unwrap())), release)
 }
 

@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use windlass_certs::keys::SigningKey;
 use windlass_core::fleet::Scheduling;
 use windlass_core::host::{HostFacts, HostPolicy};
 use windlass_core::observation::{EngineState, Observation};
-use windlass_core::plan::{Order, Phase, PlanSlot};
+use windlass_core::release::Release;
 use windlass_core::rollout::{self, Advance, Snapshot};
 use windlass_core::service::{ReleaseRef, Service};
 use windlass_core::slot::Slot;
 use windlass_core::{Digest, SlotId};
+use windlass_testkit::plan::part;
+use windlass_testkit::release::{image, replicas, rolling};
 
 use super::*;
 use crate::clock::Clock;
@@ -35,7 +38,7 @@ fn fleet(state: &mut State) -> Registry {
             policy: HostPolicy { registries: vec!["registry.lab".to_owned()], ..HostPolicy::default() },
             ..HostFacts::default()
         };
-        let record = serde_json::json!({
+        let record = json!({
             "name": host, "standing": "member", "labels": {}, "address": "127.0.0.1", "receipt_key": receipts,
             "key": Digest::of(b"key"), "joined_at": NOW, "token": Digest::of(b"token"), "certificate": {
                 "generation": 1, "serial": "01", "not_after": NOW, "chain": "", "seen": true,
@@ -56,22 +59,14 @@ fn fleet(state: &mut State) -> Registry {
 
 /// A service at rest, with a slot on each of `on`, that wants `replicas`.
 fn service(state: &mut State, name: &str, replicas: u32, on: &[u32]) -> ServiceId {
-    let release = serde_json::json!({
-        "version": 1, "fleet": "demo", "environment": "production", "service": name, "counter": "r1",
-        "created_at": NOW, "author": "ada", "spec": {
-            "image": { "reference": "registry.lab/web:1", "repository": "registry.lab/web",
-                "digest": Digest::of(b"image"), "platform": "linux/amd64", "size": 1000 },
-            "scale": { "replicas": { "min": 0, "max": 100 } }, "placement": { "spread": "host" },
-            "resources": { "cpu_millis": 100, "memory": "1GiB", "pids": 64 },
-            "security": { "read_only_root": false }, "health": {},
-            "strategy": { "rolling": { "batch": 1, "max_surge": 1, "max_unavailable": 0, "order": "auto",
-                "min_ready": "0s" } },
-            "soak": "0s", "progress_deadline": "1m", "stop_timeout": "1s", "on_failure": "rollback_all",
-            "rollback_on": { "restarts": 1, "unhealthy_for": "1m" }, "on_lost": { "on_return": "keep_new" },
-        },
+    let spec = json!({
+        "image": image("registry.lab/web", "1", Digest::of(b"image")), "scale": replicas(0, 100),
+        "resources": { "cpu_millis": 100, "memory": "1GiB", "pids": 64 }, "strategy": rolling(1, "0s"),
+        "soak": "0s", "progress_deadline": "1m", "stop_timeout": "1s",
+        "rollback_on": { "restarts": 1, "unhealthy_for": "1m" },
     });
+    let release = Release { service: name.parse().unwrap(), ..windlass_testkit::release::release(1, spec) };
     let digest = Digest::of(name.as_bytes());
-    let release: windlass_core::release::Release = serde_json::from_value(release).unwrap();
     let mut service = Service::new(release.service_id());
     let reference = ReleaseRef::of(&release, digest);
     state.releases.insert(digest, release);
@@ -81,21 +76,8 @@ fn service(state: &mut State, name: &str, replicas: u32, on: &[u32]) -> ServiceI
     state.services.insert(id.clone(), service);
     for (index, host) in (0..).zip(on) {
         let slot = SlotId::new(id.clone(), index);
-        let want = PlanSlot {
-            slot: slot.clone(),
-            release: digest,
-            phase: Phase::Running,
-            good: true,
-            fallback: None,
-            order: Order::StartFirst,
-            gpus: Vec::new(),
-            previous: None,
-            retry_quarantined: false,
-            generation: 0,
-            task: None,
-        };
         let host = format!("h{host}").parse().unwrap();
-        state.put_slot(slot, Slot::adopted(host, want));
+        state.put_slot(slot.clone(), Slot::adopted(host, part(slot, digest)));
     }
     id
 }

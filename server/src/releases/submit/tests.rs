@@ -1,26 +1,20 @@
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{EnvironmentScope, ReleaseRole, RoleKeys, Roles, TrustDocument, TrustStore};
+use windlass_certs::trust::{ReleaseRole, Roles, TrustDocument, TrustStore};
 use windlass_core::Timestamp;
+use windlass_core::release::Release;
 use windlass_core::rollout::{Rollout, Target};
+use windlass_testkit::keys::{self as testkit, Keys, seal};
 
 use super::*;
 use crate::clock::Clock;
 use crate::config::LivenessRules;
 use crate::ledger::{Ledger, State, state_for_tests};
 use crate::store::memory::MemoryStore;
-
-const RELEASE: &str = r#"{"version":1,"fleet":"lab","environment":"production","service":"web","counter":"r1",
-    "created_at":"AT","author":"ada","spec":{"image":{"reference":"registry.lab:5000/web:v1",
-    "repository":"registry.lab:5000/web","platform":"linux/amd64","size":1000,
-    "digest":"sha256:88d87b611c6f76eaf3ffbcc9ff44c60a0f463aab35bae5e495c371827d5ee792"},
-    "scale":{"replicas":{"min":1,"max":1}},"placement":{"spread":"host"},
-    "resources":{"cpu_millis":100,"memory":"64MiB","pids":64},"security":{"read_only_root":false},"health":{},
-    "strategy":{"recreate":{"min_ready":"5s"}},"soak":"10s","progress_deadline":"2m","stop_timeout":"10s",
-    "on_failure":"rollback_all","rollback_on":{"restarts":1,"unhealthy_for":"2m"},"on_lost":{"on_return":"keep_new"}}}"#;
 
 fn rollout(batch: &WriteBatch<'_>) -> Rollout {
     let name = |n: u64| ReleaseRef {
@@ -41,30 +35,12 @@ fn rollout(batch: &WriteBatch<'_>) -> Rollout {
 
 /// A ledger at `clock` whose trust document asks for `threshold` of these signatures.
 async fn ledger(keys: &[SigningKey], threshold: u32, clock: &Clock) -> (Ledger, JoinSet<anyhow::Result<()>>) {
-    let [root, dispatch, audit] = std::array::from_fn(|_| SigningKey::generate().unwrap());
-    let role = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
-    let release = ReleaseRole {
-        environment: EnvironmentScope::Any,
-        services: None,
-        keys: keys.iter().map(SigningKey::public).collect(),
-        retired: Vec::new(),
-        threshold,
-    };
-    let document = TrustDocument {
-        fleet: "lab".parse().unwrap(),
-        version: 1,
-        epoch: 1,
-        created_at: clock.now(),
-        expires_at: clock.now() + 30 * DAY,
-        root: role(&root),
-        roles: Roles { release: vec![release], dispatch: role(&dispatch), audit: role(&audit), revoke: None },
-        hosts: Default::default(),
-        ca: vec![Digest::of(b"ca")],
-        coordinators: vec!["127.0.0.1:7443".to_owned()],
-        floors: Default::default(),
-        revoked: Default::default(),
-    };
-    let envelope = Envelope::sign(PayloadType::Trust, serde_json::to_vec(&document).unwrap(), &[&root]);
+    let own = Keys::generate();
+    let usual = own.document(clock.now());
+    let release = ReleaseRole { threshold, ..testkit::releases(&keys.iter().collect::<Vec<_>>()) };
+    let roles = Roles { release: vec![release], ..usual.roles };
+    let document = TrustDocument { roles, ..usual };
+    let envelope = seal(PayloadType::Trust, &document, &[&own.root]);
     let trust = TrustStore::pinned(&document.fleet, envelope.digest(), &envelope.to_bytes()).unwrap();
     let opened = Ledger::open(Arc::new(MemoryStore::new()), State::new(trust), clock.clone()).await;
     let (ledger, writer) = opened.unwrap();
@@ -77,10 +53,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[tokio::test]
 async fn signatures_of_several_people_count_for_a_week() {
-    let keys: [SigningKey; 2] = std::array::from_fn(|_| SigningKey::generate().unwrap());
+    let keys: [SigningKey; 2] = std::array::from_fn(|_| testkit::key());
     let begun = Timestamp::from_millis(1_800_000_000_000);
-    let made = RELEASE.replace("AT", &begun.to_string()).into_bytes();
-    let envelope = Envelope::sign(PayloadType::Release, made, &[&keys[0], &keys[1]]);
+    let release = Release { created_at: begun, ..windlass_testkit::release::release(1, json!({})) };
+    let envelope = seal(PayloadType::Release, &release, &[&keys[0], &keys[1]]);
     for (threshold, days, taken) in [(2, 0, true), (2, 6, true), (2, 7, false), (1, 7, true), (1, 25, true)] {
         let clock = Clock::manual(begun);
         let (ledger, _writer) = ledger(&keys, threshold, &clock).await;

@@ -29,7 +29,7 @@ pub(crate) async fn run() -> Result<()> {
         for name in &names {
             let wanted = Wanted { service: name, counter, role: "app", replicas: Some(4), batch: "1" };
             rollouts
-                .push((Instant::now(), coordinator.submit(&coordinator.papers.sign_canary(&wanted)?).await?));
+                .push((Instant::now(), coordinator.submit(&coordinator.papers.sign_canary(&wanted)).await?));
         }
         let mut took = Vec::new();
         for (submitted, rollout) in &rollouts {

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use windlass_testkit::now;
 use windlass_tests::fleetsim::{Behaviour, Coordinator, Herd, Look, Wanted, enrol};
-use windlass_tests::rogue::keys::now;
 
 use super::figures::{row, seconds};
 
@@ -24,7 +24,7 @@ pub(crate) async fn run() -> Result<()> {
     for counter in 1..=KILLS {
         // One at a time, so that every next step needs a report of the last one, over a stream of after the crash.
         let wanted = Wanted { service: "web", counter, role: "app", replicas: None, batch: "1" };
-        let release = coordinator.papers.sign(&wanted)?;
+        let release = coordinator.papers.sign(&wanted);
         let rollout = coordinator.submit(&release).await?;
         let runs = |look: &Look| look.running.contains_key(&release.digest);
         herd.board.until("a third of the agents run it", AGENTS / 3, LIMIT, runs).await?;

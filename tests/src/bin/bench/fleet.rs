@@ -85,7 +85,7 @@ async fn release(
 ) -> Result<()> {
     let agents = members.len();
     let wanted = Wanted { service: "web", counter, role: "app", replicas: None, batch: "25%" };
-    let release = coordinator.papers.sign(&wanted)?;
+    let release = coordinator.papers.sign(&wanted);
     let (submitted, before) = (Instant::now(), cpu_seconds(coordinator.process.pid())?);
     let rollout = coordinator.submit(&release).await?;
     let outcome = coordinator.follow(&rollout, LIMIT).await?;

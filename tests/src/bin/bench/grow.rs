@@ -76,7 +76,7 @@ async fn one(coordinator: &Coordinator, counter: u64) -> Result<Cost> {
     let wanted = Wanted { service: "web", counter, role: "changed", replicas: Some(replicas), batch: "10%" };
     let (looks_before, looked_before) = looks(coordinator)?;
     let begun = Instant::now();
-    let rollout = coordinator.submit(&coordinator.papers.sign(&wanted)?).await?;
+    let rollout = coordinator.submit(&coordinator.papers.sign(&wanted)).await?;
     let outcome = coordinator.follow(&rollout, LIMIT).await?;
     let took = begun.elapsed().as_secs_f64();
     ensure!(outcome == "succeeded", "the rollout ended as {outcome}");

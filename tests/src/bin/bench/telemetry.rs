@@ -37,7 +37,7 @@ async fn fleet(agents: usize) -> Result<()> {
     let herd = Herd::start(&coordinator, &members, Behaviour::Honest);
     herd.reported(begun, LIMIT).await?;
     let wanted = Wanted { service: "web", counter: 1, role: "app", replicas: None, batch: "25%" };
-    let rollout = coordinator.submit(&coordinator.papers.sign(&wanted)?).await?;
+    let rollout = coordinator.submit(&coordinator.papers.sign(&wanted)).await?;
     let outcome = coordinator.follow(&rollout, LIMIT).await?;
     ensure!(outcome == "succeeded", "the rollout ended as {outcome}");
     let begun = Instant::now();

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 
 fn release() -> VerifiedRelease {
-    let keys = crate::fixture::Fleet::new();
-    let mut release = keys.payload(1);
+    let mut release = crate::fixture::release(1);
     let spec = &mut release.spec;
     spec.command = Some(vec!["/app".to_owned()]);
     spec.env = [("MODE".to_owned(), "web".to_owned())].into();
@@ -22,12 +21,7 @@ fn release() -> VerifiedRelease {
 }
 
 fn local() -> LocalHost {
-    LocalHost {
-        fleet: "demo".parse().unwrap(),
-        host: "h1".parse().unwrap(),
-        address: "127.0.0.1".to_owned(),
-        policy: windlass_core::host::HostPolicy::default(),
-    }
+    windlass_testkit::plan::local("h1", "127.0.0.1")
 }
 
 fn said(release: &VerifiedRelease) -> Identity {

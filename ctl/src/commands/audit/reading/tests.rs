@@ -1,7 +1,4 @@
-use std::collections::BTreeMap;
-
 use windlass_certs::keys::SigningKey;
-use windlass_certs::trust::{EnvironmentScope, ReleaseRole, RoleKeys, Roles};
 use windlass_core::audit::{Fact, Head, Loss, RESTORED, Verdict, segment_subject};
 use windlass_core::receipt::Witnessed;
 use windlass_core::{Digest, Timestamp};
@@ -11,40 +8,12 @@ use super::*;
 const AT: Timestamp = Timestamp::from_millis(1_750_000_000_000);
 
 struct Keys {
-    audit: SigningKey,
-    release: SigningKey,
+    fleet: windlass_testkit::keys::Keys,
     host: SigningKey,
 }
 
 fn keys() -> Keys {
-    let [audit, release, host] = [0; 3].map(|_| SigningKey::generate().unwrap());
-    Keys { audit, release, host }
-}
-
-fn trust(keys: &Keys) -> TrustDocument {
-    let one = |key: &SigningKey| RoleKeys { keys: vec![key.public()], threshold: 1 };
-    let other = || one(&SigningKey::generate().unwrap());
-    let release = ReleaseRole {
-        environment: EnvironmentScope::Any,
-        services: None,
-        keys: vec![keys.release.public()],
-        threshold: 1,
-        retired: Vec::new(),
-    };
-    TrustDocument {
-        fleet: "demo".parse().unwrap(),
-        version: 1,
-        epoch: 1,
-        created_at: AT,
-        expires_at: AT,
-        root: other(),
-        roles: Roles { release: vec![release], dispatch: other(), audit: one(&keys.audit), revoke: None },
-        hosts: BTreeMap::new(),
-        ca: Vec::new(),
-        coordinators: Vec::new(),
-        floors: BTreeMap::new(),
-        revoked: Default::default(),
-    }
+    Keys { fleet: windlass_testkit::keys::Keys::generate(), host: windlass_testkit::keys::key() }
 }
 
 /// A log of two entries, and the head that it has after them.
@@ -79,7 +48,7 @@ fn checkpoint(key: &SigningKey, fleet: &str, size: u64, head: Digest) -> Vec<u8>
 
 /// The findings in a whole log when a host `web-1` shows `receipt` and `checkpoint`.
 fn held_against(keys: &Keys, receipt: &[u8], checkpoint: &[u8]) -> AuditView {
-    let mut reading = Reading::new(&trust(keys), None, &[]);
+    let mut reading = Reading::new(&keys.fleet.document(AT), None, &[]);
     log("a").0.iter().for_each(|entry| reading.entry(entry));
     let key = keys.host.public();
     reading.witness("web-1".to_owned(), receipt, key.as_bytes(), checkpoint);
@@ -96,7 +65,7 @@ fn a_log_that_was_cut_or_rewritten_is_contradicted_by_a_host() {
         (2, other.hash, Verdict::Forked(2)),
     ];
     for (size, head, want) in table {
-        let shown = checkpoint(&keys.audit, "demo", size, head);
+        let shown = checkpoint(&keys.fleet.audit, "demo", size, head);
         let view = held_against(&keys, &receipt(&keys.host, "web-1", size, head), &shown);
         let accuser = (!want.is_sound()).then(|| "host web-1".to_owned());
         assert_eq!(
@@ -112,7 +81,7 @@ fn a_host_that_shows_no_signed_checkpoint_accuses_nobody() {
     let (_, other) = log("b");
     let said = receipt(&keys.host, "web-1", 900, other.hash);
     let made_up = checkpoint(&keys.host, "demo", 900, other.hash);
-    let elsewhere = checkpoint(&keys.audit, "other", 900, other.hash);
+    let elsewhere = checkpoint(&keys.fleet.audit, "other", 900, other.hash);
     for shown in [b"".as_slice(), b"{}", &made_up, &elsewhere] {
         let view = held_against(&keys, &said, shown);
         assert_eq!(view.verdict, Verdict::UnanchoredTail(2));
@@ -126,7 +95,7 @@ fn a_receipt_that_is_wrong_or_of_another_host_says_nothing() {
     let (_, other) = log("b");
     let forged = receipt(&stranger, "web-1", 3, other.hash);
     let elsewhere = receipt(&keys.host, "web-2", 3, other.hash);
-    let shown = checkpoint(&keys.audit, "demo", 3, other.hash);
+    let shown = checkpoint(&keys.fleet.audit, "demo", 3, other.hash);
     for said in [forged.as_slice(), &elsewhere, b"", b"{}"] {
         let view = held_against(&keys, said, &shown);
         assert_eq!((view.verdict, view.witnesses), (Verdict::UnanchoredTail(2), Vec::new()));
@@ -148,7 +117,7 @@ fn a_loss_counts_as_accepted_only_with_an_operators_signature() {
     let mark = head.append(fact, AT);
     let kept = KeptCheckpoint { size: before.size, head: before.hash, segment: 0, at: AT };
     let look = |accepted: &[String]| {
-        let mut reading = Reading::new(&trust(&keys), Some(&kept), accepted);
+        let mut reading = Reading::new(&keys.fleet.document(AT), Some(&kept), accepted);
         reading.entry(&mark);
         reading.finish(None).0
     };
@@ -161,11 +130,11 @@ fn a_loss_counts_as_accepted_only_with_an_operators_signature() {
         let payload = serde_json::to_vec(&accepted).unwrap();
         String::from_utf8(Envelope::sign(PayloadType::Loss, payload, &[key]).to_bytes()).unwrap()
     };
-    assert!(look(&[accepted("demo", loss, &keys.release)]).sound);
+    assert!(look(&[accepted("demo", loss, &keys.fleet.release)]).sound);
     for other in [
-        accepted("demo", loss, &keys.audit),
-        accepted("other", loss, &keys.release),
-        accepted("demo", Loss { mark: Digest::of(b"another"), ..loss }, &keys.release),
+        accepted("demo", loss, &keys.fleet.audit),
+        accepted("other", loss, &keys.fleet.release),
+        accepted("demo", Loss { mark: Digest::of(b"another"), ..loss }, &keys.fleet.release),
         "nonsense".to_owned(),
     ] {
         assert!(!look(&[other]).sound);

@@ -7,7 +7,7 @@ use crate::capacity::Taken;
 use crate::digest::Digest;
 use crate::fleet::{FleetView, Member, Scheduling};
 use crate::host::{Gpu, HostFacts, HostPolicy, Liveness};
-use crate::id::{Counter, SlotId};
+use crate::id::SlotId;
 use crate::observation::{EngineState, Instance, InstanceState, Observation, SlotObservation, SlotStatus};
 use crate::plan::{Order, Phase, PlanSlot};
 use crate::release::Release;
@@ -17,27 +17,7 @@ use crate::time::Timestamp;
 
 /// A release of `production/web`, three replicas, 64 MiB each; `edit` changes its JSON.
 pub(crate) fn release(counter: u64, edit: impl FnOnce(&mut serde_json::Value)) -> Release {
-    let mut json = serde_json::json!({
-        "version": 1, "fleet": "lab", "environment": "production", "service": "web",
-        "counter": Counter(counter), "created_at": at(0), "author": "ada",
-        "spec": {
-            "image": {
-                "reference": format!("registry.lab:5000/web:v{counter}"), "repository": "registry.lab:5000/web",
-                "digest": Digest::of(&counter.to_be_bytes()), "platform": "linux/amd64", "size": 1000
-            },
-            "scale": { "replicas": { "min": 3, "max": 3 } },
-            "placement": { "spread": "host" },
-            "resources": { "cpu_millis": 100, "memory": "64MiB", "pids": 64 },
-            "security": { "read_only_root": false },
-            "health": {},
-            "strategy": { "rolling": {
-                "batch": "25%", "max_surge": "25%", "max_unavailable": 0, "order": "auto", "min_ready": "5s"
-            } },
-            "soak": "10s", "progress_deadline": "2m", "stop_timeout": "10s", "on_failure": "rollback_all",
-            "rollback_on": { "restarts": 1, "unhealthy_for": "2m" },
-            "on_lost": { "on_return": "keep_new" }
-        }
-    });
+    let mut json = windlass_testkit::release::payload(counter, serde_json::json!({}));
     edit(&mut json);
     serde_json::from_value(json).unwrap()
 }
