@@ -139,7 +139,7 @@ mutants: ## does a test fail for every changed line of verifier, seq and policy?
 
 .PHONY: clean-lab
 clean-lab: ## take down what a test or the demo may have left
-	@for lab in "tests 10.214.0" "tests-1 10.214.1" "demo 10.215.0"; do \
+	@for lab in "tests 10.214.0" "tests-1 10.214.1" "tests-2 10.214.2" "demo 10.215.0"; do \
 		set -- $$lab; \
 		WINDLASS_LAB=/var/tmp/windlass-$$1 WINDLASS_LAB_NET=$$2 tests/lab/lab.sh down; \
 		rm -rf /var/tmp/windlass-$$1; \

@@ -37,7 +37,7 @@ fi
 # With what dies at named points (`tests/tests/crash`), a feature of the tests alone, beside the programs that are shipped.
 # Selected and built like the unit tests, see TESTED in the Makefile.
 if command -v cargo-nextest >/dev/null; then
-    cargo nextest run --locked --workspace --features "$features" -E "$tests" "$@"
+    cargo nextest run --locked --workspace --features "$features" --test-threads "$WINDLASS_LAB_LANES" -E "$tests" "$@"
 else
     cargo test --locked -p windlass-tests --features "$features" --tests -- --test-threads="$WINDLASS_LAB_LANES" "$@"
 fi

@@ -13,7 +13,7 @@ import time
 
 KIND, ADDRESS, STOP = sys.argv[1:4]
 # One-byte messages each way in one stream; fewer where each is encrypted.
-MESSAGES = 100_000 if len(sys.argv) == 4 else 10_000
+MESSAGES = 30_000 if len(sys.argv) == 4 else 10_000
 # A connection is left after so many, as people close pages: what drains ends by itself.
 EXCHANGES = 100
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Builds the sample service as a static binary, makes one image per case of it, and pushes them.
 #
-#   images.sh [--registry HOST:PORT] [--auth USER:PASSWORD] [--socket SOCKET]... [--pad MIB] [--tree TAG=FOLDER]
+#   images.sh [--registry HOST:PORT] [--auth USER:PASSWORD] [--socket SOCKET]... [--pad MIB] [--only TAG,...] [--tree TAG=FOLDER]
 #
 # Needs no engine and no base image: an image is a tarball, a configuration and a manifest, all written
 # here, so that digests are the same on every run. All images share one layer. Without --registry, the
 # lab's own is used; --socket also loads them into an engine as web:v1 and so on. --pad adds a layer of
-# random bytes as `web:padded`, for pulls that take their time; --tree pushes one image alone, with what lies in a folder.
+# random bytes as `web:padded`, for pulls that take their time; --only makes some of the images; --tree pushes one image alone, with what lies in a folder.
 # Prints one line per image: `web:v1 sha256:<digest of its manifest>`.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -16,7 +16,7 @@ root=$(readlink -f "$here/../..")
 
 # tag, then what its environment says; the variables are explained in README.md
 images() {
-    cat <<'TABLE'
+    awk -v only="$only" 'only == "" || index("," only ",", "," $1 ",")' <<'TABLE'
 v1 VERSION=v1
 v2 VERSION=v2
 v3 VERSION=v3 NEVER_READY=1
@@ -32,8 +32,8 @@ checked VERSION=checked
 TABLE
 }
 
-SYNOPSIS='[--registry HOST:PORT] [--auth USER:PASSWORD] [--socket SOCKET]... [--pad MIB] [--tree TAG=FOLDER]'
-registry='' pad='' tree='' sockets=() login=()
+SYNOPSIS='[--registry HOST:PORT] [--auth USER:PASSWORD] [--socket SOCKET]... [--pad MIB] [--only TAG,...] [--tree TAG=FOLDER]'
+registry='' pad='' only='' tree='' sockets=() login=()
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage "$SYNOPSIS"
     case $1 in
@@ -41,6 +41,7 @@ while [ $# -gt 0 ]; do
         --auth) login=(--user "$2") ;;
         --socket) sockets+=("$2") ;;
         --pad) pad=$2 ;;
+        --only) only=$2 ;;
         --tree) tree=$2 ;;
         *) usage "$SYNOPSIS" ;;
     esac
@@ -74,7 +75,7 @@ build() {
 # Packs a folder as a layer NAME.tar and NAME.tar.gz, the same bytes for the same content.
 layer() { # NAME FOLDER
     tar --create --file "$work/$1.tar" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$2" .
-    gzip --no-name --keep -6 "$work/$1.tar"
+    gzip --no-name --keep -1 "$work/$1.tar"
 }
 
 # Writes TAG.json, the image's configuration, over the layers given.

@@ -24,9 +24,9 @@ impl Service {
                 "resources": { "cpu": 0.1, "memory": "32MiB" },
                 "health": { "startup": probe("/health", 10), "readiness": probe("/health/ready", 3) },
                 "strategy": {
-                    "rolling": { "batch": 1, "max_surge": 1, "max_unavailable": 0, "min_ready": "1s" },
+                    "rolling": { "batch": 1, "max_surge": 1, "max_unavailable": 0, "min_ready": "500ms" },
                 },
-                "soak": "2s",
+                "soak": "1s",
                 "progress_deadline": "40s",
                 "stop_timeout": "2s",
             }),

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The least and the most time between two looks.
+const REST: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(300));
+/// A look rests for so many times as long as it took: one that starts a program leaves most of a processor to what it waits for.
+const TIMES: u32 = 3;
 
 /// Looks again and again until `look` answers with `Ok`, and gives that back.
 ///
@@ -12,12 +15,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
     let started_at = Instant::now();
     loop {
+        let looked_at = Instant::now();
         match look() {
             Ok(value) => return value,
             Err(seen) if started_at.elapsed() >= limit => {
                 panic!("waited {limit:?} in vain until {what}; last seen: {seen}")
             }
-            Err(_) => pause(LOOK_EVERY),
+            Err(_) => pause((looked_at.elapsed() * TIMES).clamp(REST.0, REST.1)),
         }
     }
 }

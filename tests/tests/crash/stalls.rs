@@ -37,6 +37,7 @@ fn a_loop_that_stalls_is_ended_before_its_lease_harms() {
     });
     let stalled_at = Instant::now();
     fleet.lab.script("host.sh", &["partition", &host.name]);
+    let cut_at = Instant::now();
     let ended = wait::until("the watchdog has ended it", WATCHDOG.1, || {
         fleet.agents[index].ended().ok_or_else(|| fleet.agents[index].tail(5))
     });
@@ -54,13 +55,19 @@ fn a_loop_that_stalls_is_ended_before_its_lease_harms() {
         let running = host.running_ids("lonely");
         if running.is_empty() { Ok(()) } else { Err(format!("{running:?}: {}", fleet.agents[index].tail(5))) }
     });
-    wait::until("the replacement serves", LEASE + MARGIN + Duration::from_secs(30), || {
-        if spare.serving("lonely").len() == 1 { Ok(()) } else { Err(fleet.agents[1 - index].tail(5)) }
-    });
+    // Long before another host may start it; that it does then is seen by `exclusive_never_runs_twice_in_partition_or_agent_death`.
+    let stopped_after = cut_at.elapsed();
+    assert!(
+        stopped_after + Duration::from_secs(5) <= LEASE + MARGIN,
+        "stopped {stopped_after:?} after the cut"
+    );
     fleet.lab.script("host.sh", &["heal", &host.name]);
     fleet.wait_for_host(&host.name, "connected");
+    wait::until("it serves again", Duration::from_secs(20), || {
+        let serving = [&host, &spare].map(|host| host.serving("lonely").len());
+        if serving.iter().sum::<usize>() == 1 { Ok(()) } else { Err(format!("{serving:?}")) }
+    });
     let counts = census.end();
     assert!(counts.iter().all(|count| count.running.len() <= 1), "never two: {counts:#?}");
-    let pause = counts.windows(2).find(|pair| pair[0].running.is_empty()).map(|pair| pair[1].at - pair[0].at);
-    assert!(pause.is_some_and(|pause| pause >= Duration::from_secs(5)), "long before: {counts:#?}");
+    assert!(counts.iter().any(|count| count.running.is_empty()), "it was stopped: {counts:#?}");
 }

@@ -50,9 +50,9 @@ fn crash_at_start_rolls_back_with_exit_code_and_log() {
 fn crash_after_healthy_rolls_back_during_the_soak() {
     let fleet = Fleet::start("crash-later", 2);
     let image = fleet.lab.image("crash20");
-    // Three instances take about ten seconds; the first one crashes 20 s after its start. By then the old ones are
+    // Three instances take about six seconds; the first one crashes 14 s after its start. By then the old ones are
     // stopped and kept, and come back by a start, without a pull.
-    comes_back(&fleet, |web| web.with("image", image).with("soak", "25s"));
+    comes_back(&fleet, |web| web.with("image", image).with("env.EXIT_AFTER_MS", "14000").with("soak", "20s"));
     let evidence = evidence(&fleet);
     assert_eq!((&evidence["clock"], &evidence["exit_code"]), (&"soak".into(), &1.into()), "{evidence}");
 }

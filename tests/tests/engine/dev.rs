@@ -100,7 +100,7 @@ fn dev_is_honest_and_leaves_nothing_behind() {
     drop(registry_listening);
     lab.script("registry.sh", &["up", "--listen", "127.0.0.1", "--port", &registry_port]);
     let registry = format!("127.0.0.1:{registry_port}");
-    lab.script("images.sh", &["--registry", &registry]);
+    lab.script("images.sh", &["--registry", &registry, "--only", "v1"]);
     let (engine, folder) = (Engine::new(Path::new(&socket)), lab.scratch("dev"));
     let dir: PathBuf = folder.join("try");
     let url = engine.url();

@@ -104,7 +104,7 @@ fn hooks_run_once_and_decide() {
     // Agent and coordinator die while it runs; it is not begun again, and the rollout goes on.
     let files = json!([{ "files_exist": { "volume": "models", "paths": ["bert.bin"] } }]);
     let slow =
-        web(&fleet, "v2").with("checks", files).with("hooks", json!({ "before": [hook("slow", 0, 8_000)] }));
+        web(&fleet, "v2").with("checks", files).with("hooks", json!({ "before": [hook("slow", 0, 6_000)] }));
     let since = moment();
     fleet.deploy_detached(&slow);
     let at = wait_for_hook(&fleet);

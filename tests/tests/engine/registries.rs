@@ -50,9 +50,10 @@ fn registry_unreachable_for_hosts_fails_the_pull_only() {
     // The base layer is not there yet, so v1 must come by another way.
     for host in &fleet.hosts {
         let socket = host.engine.url().replace("unix://", "");
-        fleet.lab.script("images.sh", &["--socket", &socket]);
+        fleet.lab.script("images.sh", &["--socket", &socket, "--only", "v1"]);
     }
-    let end = fleet.deploy(&Service::web(&fleet.lab.image("v1"), 2)).expect_code(1).last();
+    let web = Service::web(&fleet.lab.image("v1"), 2).with("progress_deadline", "12s");
+    let end = fleet.deploy(&web).expect_code(1).last();
     assert_eq!(end["outcome"], "failed", "{end}");
     assert_eq!(containers(&fleet), Vec::<String>::new());
     let rollout = fleet.rollout();
@@ -64,7 +65,7 @@ fn wrong_credentials_are_refused_and_right_ones_work() {
     let lab = Lab::enter();
     let private = format!("{}:5001", lab.gateway());
     lab.script("registry.sh", &["up", "--port", "5001", "--auth", "robot:secret"]);
-    lab.script("images.sh", &["--registry", &private, "--auth", "robot:secret"]);
+    lab.script("images.sh", &["--registry", &private, "--auth", "robot:secret", "--only", "v2"]);
     let options = FleetOptions { registries: vec![private.clone()], ..FleetOptions::default() };
     let fleet = Fleet::start_with(lab, "credentials", 1, options);
     // `base64 <<< robot:wrong` and `robot:secret`
@@ -91,7 +92,7 @@ fn a_full_disk_on_one_host_fails_the_pull_and_touches_nothing() {
     assert!(std::process::Command::new(mount[0]).args(&mount[1..]).status().unwrap().success());
     let unmount = Unmount(disk.clone());
     let small = lab.host_with(3, &serde_json::json!({ "data-root": disk.join("engine") }));
-    lab.script("images.sh", &["--pad", "64"]);
+    lab.script("images.sh", &["--pad", "64", "--only", "v1"]);
     let options = FleetOptions { more_hosts: vec![small], ..FleetOptions::default() };
     let fleet = Fleet::start_with(lab, "disk-full", 1, options);
 

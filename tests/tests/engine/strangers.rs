@@ -100,14 +100,16 @@ fn what_a_rollback_needs_survives_a_prune_during_the_soak() {
     let lab = Lab::enter();
     let registry = format!("{}:5004", lab.gateway());
     lab.script("registry.sh", &["up", "--port", "5004"]);
-    lab.script("images.sh", &["--registry", &registry]);
+    lab.script("images.sh", &["--registry", &registry, "--only", "v1,crash20"]);
     let options = FleetOptions { registries: vec![registry.clone()], ..FleetOptions::default() };
     let fleet = Fleet::start_with(lab, "prune", 1, options);
     let engine = fleet.hosts[0].engine.clone();
     let image = |tag: &str| format!("{registry}/web:{tag}");
     // Nobody but the agent names the image: it was pulled by digest.
     fleet.deploy_ok(&Service::web(&image("v1"), 1), "r1");
-    fleet.deploy_detached(&Service::web(&image("crash20"), 1).with("soak", "60s"));
+    fleet.deploy_detached(
+        &Service::web(&image("crash20"), 1).with("env.EXIT_AFTER_MS", "12000").with("soak", "60s"),
+    );
     fleet.wait_for_release(&fleet.hosts[0], "r2");
     wait::until("the old instance rests", Duration::from_secs(30), || {
         let running = fleet.hosts[0].running_ids("web");

@@ -138,7 +138,7 @@ fn a_restored_release_answers_without_a_coordinator() {
         let web = Service::web(&fleet.lab.image(tag), 1);
         web.with("route", json!({ "host": NAME, "port": "http" })).with("soak", "5m")
     };
-    let (v1, later) = (web("v1").with("soak", "0s"), web("crash20"));
+    let (v1, later) = (web("v1").with("soak", "0s"), web("crash20").with("env.EXIT_AFTER_MS", "12000"));
     let edge = fleet.hosts[0].clone();
     let at = format!("{}:80", edge.address);
     let mut proxy = ingress::start(&fleet, &edge, "ingress.log");

@@ -1,13 +1,14 @@
 //! GPUs of two hosts on real engines, with doubles for NVIDIA's library and hook: shares come together, nothing is given twice, and
 //! what the hosts have really free counts.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_tests::{Fleet, FleetOptions, Lab, Service};
+use windlass_tests::fleet::{environment, program};
+use windlass_tests::{Fleet, FleetOptions, Host, Lab, Process, Service, wait};
 
 use super::gpus::{doubles, last_device, uuids};
 
@@ -53,6 +54,26 @@ fn remove(fleet: &Fleet, name: &str, (host, device): (&str, &str)) {
     fleet.wait_for_view(host, "that its device is free", SOON, |view| view["gpu_holders"][device].is_null());
 }
 
+/// Starts the script for real GPUs on a host where an agent runs: it stops the agent's probe, and the agent has to go on.
+fn real_script(fleet: &Fleet, host: &Host, library: &Path, state: &Path) -> Process {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("gpu");
+    let mut path = folder.clone().into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let command = vec![folder.join("real.sh").into(), program("windlass-agent")];
+    let more: [(&str, OsString); 5] = [
+        ("PATH", path),
+        ("WINDLASS_NVML", library.into()),
+        ("FAKE_NVML_STATE", state.into()),
+        ("WINDLASS_POLICY", fleet.folder.join(format!("policy-{}.toml", host.name)).into()),
+        ("WINDLASS_DATA", fleet.data_of(host).into()),
+    ];
+    let mut variables = environment(&fleet.folder);
+    variables.retain(|(name, _)| name != "PATH");
+    variables.extend(more.map(|(name, value)| (name.into(), value)));
+    Process::start("real.sh", command, variables, &fleet.folder.join("real.log"))
+}
+
 fn gib(count: u64) -> Value {
     json!({ "count": 1, "memory": format!("{count}GiB") })
 }
@@ -85,6 +106,8 @@ fn gpus_of_two_hosts_are_filled_within_bounds() {
     }
     let [first, second] = hosts.each_ref().map(|host| host.name.as_str());
     fleet.wait_for_view(first, "two GPUs", SOON, |view| uuids(view, "gpus") == [A, B]);
+    // What follows is on the other host alone; meanwhile the probe of this one is stopped, and replaced.
+    let mut script = real_script(&fleet, &hosts[0], &library, &states[0]);
     // The parent of instances is not offered, and what strangers hold is told.
     fleet.wait_for_view(second, "a GPU and two instances of another", SOON, |view| {
         uuids(view, "gpus") == [C, PARTS[0], PARTS[1]]
@@ -92,6 +115,29 @@ fn gpus_of_two_hosts_are_filled_within_bounds() {
     });
     let image = fleet.lab.image("v1");
     let web = |name: &str, gpus: Value, host: Option<&str>| with_gpus(name, &image, gpus, host);
+
+    // Instances of a divided one are devices; the policy's two are of the whole host.
+    fleet.deploy_ok(&web("mig-a", json!({ "count": 1 }), Some(second)), "r1");
+    assert_eq!(place(&fleet, "mig-a").1, json!([PARTS[0]]));
+    assert_eq!(last_device(&two), PARTS[0]);
+    fleet.deploy_ok(&web("mig-b", json!({ "count": 1 }), Some(second)), "r1");
+    assert_eq!(place(&fleet, "mig-b").1, json!([PARTS[1]]));
+    let third = web("third", gib(2), Some(second));
+    let said = refused(&fleet, &third);
+    assert!(said.contains("gpu: 1 needed, 0 free"), "{said}");
+    remove(&fleet, "mig-b", (second, PARTS[1]));
+    fleet.deploy_ok(&third, "r1");
+    assert_eq!(place(&fleet, "third").1, json!([C]), "beside what strangers hold");
+    remove(&fleet, "third", (second, C));
+
+    let ended = wait::until("the script has ended", Duration::from_secs(150), || {
+        script.ended().ok_or_else(|| script.tail(5))
+    });
+    let said = script.output();
+    assert!(ended.success(), "{said}");
+    for line in ["the agent notices", "the probe is replaced", "it is right again"] {
+        assert!(said.contains(&format!("ok     hang: {line}")), "{line}: {said}");
+    }
 
     // Shares come together, so that the other one stays whole.
     fleet.deploy_ok(&web("a", gib(6), Some(first)), "r1");
@@ -106,19 +152,6 @@ fn gpus_of_two_hosts_are_filled_within_bounds() {
     fleet.deploy_ok(&web("c", gib(6), None), "r1");
     assert_eq!(place(&fleet, "c"), (first.to_owned(), json!([A])), "on the other host there is too little");
 
-    // Instances of a divided one are devices; the policy's two are of the whole host.
-    fleet.deploy_ok(&web("mig-a", json!({ "count": 1 }), Some(second)), "r1");
-    assert_eq!(place(&fleet, "mig-a").1, json!([PARTS[0]]));
-    assert_eq!(last_device(&two), PARTS[0]);
-    fleet.deploy_ok(&web("mig-b", json!({ "count": 1 }), Some(second)), "r1");
-    assert_eq!(place(&fleet, "mig-b").1, json!([PARTS[1]]));
-    let third = web("third", gib(2), Some(second));
-    let said = refused(&fleet, &third);
-    assert!(said.contains("gpu: 1 needed, 0 free"), "{said}");
-    remove(&fleet, "mig-b", (second, PARTS[1]));
-    fleet.deploy_ok(&third, "r1");
-    assert_eq!(place(&fleet, "third").1, json!([C]), "beside what strangers hold");
-
     // A share that wants its device alone from now on gets another one.
     remove(&fleet, "alone", (first, B));
     fleet.deploy_ok(&web("a", json!({ "count": 1 }), Some(first)), "r2");
@@ -130,18 +163,4 @@ fn gpus_of_two_hosts_are_filled_within_bounds() {
     let of_a: Vec<&str> =
         holders[A].as_array().unwrap().iter().filter_map(|of| of["slot"].as_str()).collect();
     assert!(["default/b/0", "default/c/0"].iter().all(|slot| of_a.contains(slot)), "{holders}");
-
-    // The script for real GPUs, on a host where an agent runs: its probe is stopped, and the agent goes on.
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("gpu");
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    let mut script = Command::new(folder.join("real.sh"));
-    script.arg(windlass_tests::fleet::program("windlass-agent")).env("PATH", path);
-    script.env("WINDLASS_NVML", &library).env("FAKE_NVML_STATE", &states[0]);
-    script.env("WINDLASS_POLICY", fleet.folder.join(format!("policy-{first}.toml")));
-    let ended = script.env("WINDLASS_DATA", fleet.data_of(&hosts[0])).output().unwrap();
-    let said = [&ended.stdout, &ended.stderr].map(|of| String::from_utf8_lossy(of).into_owned()).concat();
-    assert!(ended.status.success(), "{said}");
-    for line in ["the agent notices", "the probe is replaced", "it is right again"] {
-        assert!(said.contains(&format!("ok     hang: {line}")), "{line}: {said}");
-    }
 }

@@ -144,7 +144,7 @@ fn a_lost_gpu_harms_nobody() {
 
     // The engine cannot give a GPU that the library still shows: the release is not blamed, and what served serves again.
     given.say(&[A, B]);
-    let failed = fleet.deploy(&web(1));
+    let failed = fleet.deploy(&web(1).with("progress_deadline", "10s"));
     assert_ne!(failed.code, 0, "{}", failed.stdout);
     assert!(failed.stdout.contains("its GPU failed, not the release"), "{}", failed.stdout);
     both(&[B]);

@@ -77,7 +77,7 @@ fn why_a_release_is_never_ready_names_the_probe() {
     let web = |tag: &str| {
         Service::web(&fleet.lab.image(tag), 1)
             .with("health", json!({ "readiness": quick_probe() }))
-            .with("progress_deadline", "25s")
+            .with("progress_deadline", "12s")
     };
     fleet.deploy_ok(&web("v1"), "r1");
     wait_until_well(&fleet, 1);
@@ -157,7 +157,7 @@ fn why_a_paused_or_unhealthy_container_is_not_healthy() {
     assert_eq!(fleet.hosts[0].running_ids("web"), [id], "it is the same container");
 
     // No probe in the manifest: the image's own word counts.
-    let ailing = bare("checked").with("env", json!({ "LIVENESS_FAILS_AFTER_MS": "20000" }));
+    let ailing = bare("checked").with("env", json!({ "LIVENESS_FAILS_AFTER_MS": "10000" }));
     fleet.deploy_ok(&ailing, "r2");
     let why = condition(&fleet, "unready", |_| true);
     assert_eq!(why["not_ready"]["asked"], "image HEALTHCHECK", "{why}");
@@ -244,7 +244,7 @@ fn why_an_exec_that_hangs_is_told_and_only_one_runs() {
         json!({ "exec": ["/web", "job", "0", "600000"], "every": "500ms", "timeout": "1s", "failures": 3 });
     let web = Service::web(&fleet.lab.image("v1"), 1)
         .with("health", json!({ "readiness": hangs }))
-        .with("progress_deadline", "25s");
+        .with("progress_deadline", "12s");
     fleet.deploy_detached(&web);
     let (mut most, mut told) = (0, Value::Null);
     wait::until("the rollout has ended", LIMIT, || {
@@ -269,7 +269,7 @@ fn why_an_exec_that_hangs_is_told_and_only_one_runs() {
 #[test]
 fn why_a_lost_host_was_left_out_is_in_the_last_line() {
     let fleet = Fleet::start("why-left", 2);
-    let web = |tag: &str| Service::web(&fleet.lab.image(tag), 2).with("progress_deadline", "15s");
+    let web = |tag: &str| Service::web(&fleet.lab.image(tag), 2).with("progress_deadline", "10s");
     fleet.deploy_ok(&web("v1"), "r1");
     fleet.lab.script("host.sh", &["partition", "h2"]);
     fleet.wait_for_host("h2", "lost");
