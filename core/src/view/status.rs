@@ -84,29 +84,29 @@ pub struct StatusView {
     /// Why its rollout is where it is, in words.
     #[serde(default)]
     pub reason: Option<String>,
-    /// How its last rollout ended, where nothing runs and nothing moves it: `r1 failed: no host takes it`.
+    /// End of its last rollout, where nothing runs and nothing moves it: `r1 failed: no host takes it`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
     /// The watch over its release, after the rollout of that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<WatchView>,
-    /// How two releases share its traffic, while both run.
+    /// Shares of two releases in its traffic, while both run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<SharesView>,
-    /// What is wrong with its instances and slots now.
+    /// Conditions of its instances and slots now.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
-    /// How often its instances were started again, in all.
+    /// Restarts of its instances, in all.
     #[serde(default)]
     pub restarts: u32,
-    /// What is wrong with the hosts it is on.
+    /// Conditions of the hosts it is on.
     #[serde(default)]
     pub host_conditions: Vec<ConditionView>,
     /// `host_conditions`, as version 0.1 prints them.
     #[serde(default)]
     #[schemars(extend("deprecated" = true))]
     pub problems: Vec<HostProblems>,
-    /// How many healthy instances each release has.
+    /// Healthy instances by release.
     pub serving: BTreeMap<Counter, u32>,
     /// Every instance, by slot; the one that serves comes first.
     pub instances: Vec<InstanceView>,
@@ -123,12 +123,12 @@ pub struct WatchView {
     pub back_to: Counter,
 }
 
-/// What is wrong with one host.
+/// Conditions of one host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostProblems {
     /// Which.
     pub host: HostId,
-    /// What, the most important first.
+    /// The conditions, the most important first.
     pub problems: Vec<Problem>,
 }
 
@@ -149,7 +149,7 @@ pub fn status(
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
         let doubt = trouble::doubt(member);
         let as_of = member.filter(|m| m.liveness != Liveness::Connected).and_then(|m| m.last_seen);
-        // What is said of an older release says nothing of this one.
+        // A reason about an older release says nothing of this one.
         let current = seen.filter(|seen| seen.release.as_ref() == Some(&assignment.release()));
         let refused = current.and_then(|seen| match &seen.status {
             SlotStatus::Refused(refusal) => Some(refusal.clone()),
@@ -301,7 +301,7 @@ fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, Arc<HostS
     let of = |host: &HostId, here: &[&SlotId]| -> Vec<Problem> {
         let Some(member) = fleet.member(host) else { return Vec::new() };
         let mut found = trouble::of(member, stats.get(host).map(|stats| &**stats));
-        // What is said of slots of other services is theirs, and so is a part of the plan that changed for them.
+        // Refusals of slots of other services are theirs, and so is a part of the plan that changed for them.
         let is_behind = |has: u64| here.iter().any(|slot| has < member.part_since(slot));
         let is_other = |trouble: &Trouble| {
             matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot))
