@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use windlass_core::units::Span;
+use windlass_process::socket;
 
 use crate::failure::Failure;
 use crate::{gpu, ingress, output};
@@ -153,7 +154,7 @@ pub(super) struct IngressArgs {
     #[arg(long, value_name = "DIR", env = "WINDLASS_INGRESS_STATE")]
     pub(super) state: Option<PathBuf>,
     /// Serve /metrics for Prometheus here
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = socket::listening)]
     pub(super) metrics: Option<SocketAddr>,
     /// Write a line of JSON for each request to this file, without its query; `-` is stdout
     #[arg(long, value_name = "FILE")]
