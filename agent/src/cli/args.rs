@@ -134,15 +134,18 @@ pub(super) struct JoinArgs {
     /// Where images may come from, for the starter policy; may be repeated
     #[arg(long, value_name = "REGISTRY")]
     pub(super) registry: Vec<String>,
+    /// A registry off loopback that may be plain HTTP, for the starter policy; may be repeated
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) insecure_registry: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct IngressArgs {
     /// Serve plain HTTP here
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = socket::listening)]
     pub(super) http: Option<SocketAddr>,
     /// Serve HTTPS here, with the certificates of --certs
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = socket::listening)]
     pub(super) https: Option<SocketAddr>,
     /// Answer plain requests with a redirect to HTTPS at this port
     #[arg(long, value_name = "PORT", requires = "http")]
