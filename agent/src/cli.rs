@@ -174,6 +174,7 @@ async fn joined(config: &Config, args: &JoinArgs, output: &OutputArgs) -> Result
         data: config.data.clone(),
         address,
         registries: args.registry.clone(),
+        insecure_registries: args.insecure_registry.clone(),
         policy: config.policy.clone(),
     })
     .await?;

@@ -33,10 +33,10 @@ pub use talk::{NoAnswer, ask_once};
 
 /// The hidden subcommand that is the child.
 pub const SUBCOMMAND: &str = "gpu-probe";
-/// What [`Silent`] calls them.
+/// Their name in [`Silent`].
 pub const WHAT: &str = "GPUs";
 
-/// What is known of the GPUs of this host.
+/// Known facts of the GPUs of this host.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
     /// Those that can be given away, as far as the last answer goes.
@@ -45,9 +45,9 @@ pub struct Seen {
     pub lost: Vec<GpuLost>,
     /// The driver, as the last answer says.
     pub driver: GpuDriver,
-    /// How they do; nothing while there is no answer.
+    /// Their measured values; nothing while there is no answer.
     pub stats: Vec<GpuStats>,
-    /// What of that a person has to know.
+    /// Findings in them for a person.
     pub conditions: Vec<Condition>,
     /// Since when there is none.
     pub silent: Option<Silent>,
@@ -77,14 +77,14 @@ impl Seen {
 /// Shared, as several look at it.
 pub type Shared = Arc<Seen>;
 
-/// What the child is asked.
+/// Request to the child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Question {
     Look,
 }
 
-/// What it answers.
+/// Its answer.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
@@ -92,7 +92,7 @@ enum Answer {
     Nothing,
     /// There is one, and it does not work.
     Failed(String),
-    /// What there is, and how it does.
+    /// The devices and their measured values.
     Seen(Look),
 }
 
@@ -104,7 +104,7 @@ struct Look {
     driver: GpuDriver,
     /// Devices that can be given away.
     gpus: Vec<Gpu>,
-    /// How they do.
+    /// Their measured values.
     stats: Vec<GpuStats>,
     /// GPUs that are divided (MIG): not they can be given away, but their instances.
     divided: Vec<String>,
@@ -124,7 +124,7 @@ struct Broken {
     number: u32,
     /// UUID, if it ever told that.
     uuid: Option<String>,
-    /// What the library said.
+    /// Error of the library.
     why: String,
 }
 

@@ -94,6 +94,12 @@ pub async fn collect(config: &Config) -> Result<Inventory, Failure> {
     })
 }
 
+/// GiB with one decimal.
+fn tenths(bytes: u64) -> String {
+    let tenths = (u128::from(bytes) * 10 + (1 << 29)) >> 30;
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
 impl Inventory {
     /// For a terminal.
     pub fn table(&self) -> String {
@@ -114,7 +120,7 @@ impl Inventory {
         row("plan", if self.plan_seq == 0 { "none".to_owned() } else { format!("seq {}", self.plan_seq) });
         row("system", format!("{}, {}, {}", facts.os, facts.kernel, facts.platform));
         let cores = facts.cpu_millis / 1000;
-        row("resources", format!("{cores} cores, {} MiB, {} GPUs", facts.memory >> 20, facts.gpus.len()));
+        row("resources", format!("{cores} cores, {} GiB, {} GPUs", tenths(facts.memory), facts.gpus.len()));
         let labels: Vec<String> = facts.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         row("labels", if labels.is_empty() { "none".to_owned() } else { labels.join(", ") });
         row("registries", facts.policy.registries.join(", "));

@@ -44,6 +44,8 @@ pub struct Join {
     pub address: String,
     /// For the starter policy.
     pub registries: Vec<String>,
+    /// Those off loopback that may be plain HTTP, for the starter policy.
+    pub insecure_registries: Vec<String>,
     /// The host policy.
     pub policy: PathBuf,
 }
@@ -181,7 +183,7 @@ pub async fn join(join: &Join) -> Result<Joined, JoinError> {
         Err(error) => return Err(error.into()),
     }
     // Before the token is spent: a host without a policy could not start.
-    let wrote_policy = policy::write_starter(&join.policy, &join.registries)?;
+    let wrote_policy = policy::write_starter(&join.policy, &join.registries, &join.insecure_registries)?;
     policy::load(&join.policy)?;
     let tls_key = kept_or_new(&data)?;
     let receipt_key = receipt_key(&data)?;

@@ -89,9 +89,10 @@ impl FileError {
                 "run `chmod go-w {}`, and look whether anything in it is not yours",
                 path.display()
             )),
-            Self::FolderOwner { path, .. } => {
-                Some(format!("run `chown` on `{}`, or use another folder", path.display()))
-            }
+            Self::FolderOwner { path, .. } => Some(format!(
+                "run it as that user, like `runuser -u windlass -- COMMAND`, or give `{}` to yours with `chown`",
+                path.display()
+            )),
             Self::Read { .. } | Self::Write { .. } | Self::TooLong { .. } => None,
         }
     }

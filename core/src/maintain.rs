@@ -40,7 +40,7 @@ pub(crate) fn step(planner: &mut Planner<'_>) {
     end_standbys(planner);
     kept::end(planner);
     let Some(good) = planner.service.last_good().filter(|good| planner.service.current == Some(*good)) else {
-        return;
+        return drain::say_what_is_unsettled(planner);
     };
     let Some(release) = planner.release(&good.digest) else { return };
     catch_up::step(planner, good, release);

@@ -34,6 +34,11 @@ impl Timestamp {
         }
     }
 
+    /// The time as people read it: RFC 3339 without its milliseconds.
+    pub fn to_the_second(self) -> String {
+        Self(self.0 / 1000 * 1000).to_string().replace(".000Z", "Z")
+    }
+
     /// Milliseconds since 1970.
     pub const fn as_millis(self) -> i64 {
         self.0
@@ -153,6 +158,7 @@ mod tests {
     fn timestamps_round_trip() {
         let at: Timestamp = "2026-11-22T13:07:44.123Z".parse().unwrap();
         assert_eq!(at.to_string(), "2026-11-22T13:07:44.123Z");
+        assert_eq!(at.to_the_second(), "2026-11-22T13:07:44Z");
         assert_eq!(Timestamp::ZERO.to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(at.since(at + Duration::from_secs(1)), Duration::ZERO);
         assert!("yesterday".parse::<Timestamp>().is_err());

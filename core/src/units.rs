@@ -262,7 +262,7 @@ impl fmt::Debug for Amount {
 impl FromStr for Amount {
     type Err = InvalidQuantity;
     fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
-        let bad = || invalid("number or percentage (like `3` or `25%`)", text);
+        let bad = || invalid("number or percentage (like `3` or `25%`, at most `100%`)", text);
         match text.strip_suffix('%') {
             Some(digits) => {
                 let percent: u8 = digits.parse().map_err(|_| bad())?;

@@ -67,7 +67,7 @@ pub struct ReleaseView {
     pub image: String,
     /// The image's digest.
     pub image_digest: Digest,
-    /// Who made it.
+    /// Its author.
     pub author: String,
     /// When.
     pub created_at: Timestamp,
@@ -75,7 +75,7 @@ pub struct ReleaseView {
     pub good: bool,
     /// Whether the service is at this release.
     pub current: bool,
-    /// How the newest rollout to it ended; absent while it goes on, and once it is forgotten.
+    /// End of the newest rollout to it; absent while it goes on, and once it is forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<State>,
     /// Key ids that signed it.
@@ -99,9 +99,9 @@ pub struct EventView {
     pub n: u64,
     /// When.
     pub at: Timestamp,
-    /// What kind: `host.connected`, `rollout.started`, `instance.failed` and so on.
+    /// Its kind: `host.connected`, `rollout.started`, `instance.failed` and so on.
     pub kind: String,
-    /// What it is about: a host, a service, a rollout.
+    /// Its subject: a host, a service, a rollout.
     pub subject: String,
     /// In words.
     pub message: String,

@@ -191,6 +191,7 @@ pub(crate) enum Command {
     /// The finished manifest, and where each value came from
     Render(RenderArgs),
     /// Completions for a shell
+    #[command(alias = "completion")]
     Completions(CompletionsArgs),
     /// Manual pages
     Man(ManArgs),

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use windlass_core::ServiceId;
 use windlass_core::view::StatusView;
 
+use crate::away::{self, Away};
 use crate::client::CallError;
 use crate::error::CtlError;
 use crate::printer::Printer;
@@ -36,7 +37,7 @@ pub(crate) async fn follow(
     let deadline = Instant::now() + timeout;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CtlError::Runtime)?;
     let mut last: Option<Box<StatusView>> = None;
-    let (mut said, mut is_lost) = (String::new(), false);
+    let (mut said, mut away) = (String::new(), Away::default());
     loop {
         let looked = tokio::select! {
             biased;
@@ -46,9 +47,8 @@ pub(crate) async fn follow(
         };
         match looked {
             Ok(status) => {
-                if is_lost {
+                if away.is_back() {
                     printer.note("the coordinator is back");
-                    is_lost = false;
                 }
                 let status = status.map(Box::new);
                 match goal.look(status.as_deref()) {
@@ -64,10 +64,10 @@ pub(crate) async fn follow(
                 last = status.or(last);
             }
             Err(error) if error.is_temporary() => {
-                if !is_lost {
-                    let why = windlass_process::report::chain(&error);
-                    printer.note(&format!("lost the coordinator ({why}); it goes on, trying again"));
-                    is_lost = true;
+                let why = windlass_process::report::chain(&error);
+                let tail = away::until("it goes on", timeout);
+                if let Some(line) = away.failed(&why, &tail, Instant::now()) {
+                    printer.note(&line);
                 }
                 // A renewal that fails while the coordinator is away is tried again, until time is up.
                 drop(timeout_at(deadline, session.keep_fresh()).await);

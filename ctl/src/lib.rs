@@ -12,6 +12,7 @@
 mod amendment;
 mod args;
 mod attend;
+mod away;
 mod client;
 mod clock;
 mod commands;

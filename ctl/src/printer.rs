@@ -198,6 +198,7 @@ pub(crate) fn usage(mut error: clap::Error, args: &[OsString]) -> Exit {
         drop(error.print());
         return Exit::Done;
     }
+    without_hidden(&mut error);
     if let Some(hint) = with_unit(&error) {
         let tip = ContextValue::StyledStrs(vec![hint.into()]);
         error.insert(ContextKind::Suggested, tip);
@@ -238,6 +239,17 @@ pub(crate) fn usage(mut error: clap::Error, args: &[OsString]) -> Exit {
         drop(error.print());
     }
     Exit::Usage
+}
+
+/// Takes commands that shells call out of what is suggested.
+fn without_hidden(error: &mut clap::Error) {
+    let Some(ContextValue::Strings(near)) = error.get(ContextKind::SuggestedSubcommand) else { return };
+    let near: Vec<String> = near.iter().filter(|name| !name.starts_with("__")).cloned().collect();
+    if near.is_empty() {
+        error.remove(ContextKind::SuggestedSubcommand);
+    } else {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
+    }
 }
 
 /// The hint for `2` where `2s` was meant.

@@ -93,8 +93,13 @@ fn or_dash(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
-/// An age, by two units at most.
+/// An age, by two units at most, as a point in time.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    age(at, now) + " ago"
+}
+
+/// An age, by two units at most.
+fn age(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(at).as_secs();
     let rounded = match seconds {
         0..=119 => seconds,
@@ -102,7 +107,7 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
         7200..=172_799 => seconds / 3600 * 3600,
         _ => seconds / 86_400 * 86_400,
     };
-    display_duration(std::time::Duration::from_secs(rounded)) + " ago"
+    display_duration(std::time::Duration::from_secs(rounded))
 }
 
 /// Bytes as people read them: `512 MiB`, `1.5 GiB`.
@@ -110,11 +115,12 @@ pub(crate) fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
 
-/// `name  value` lines with aligned values; absent values are left out.
+/// `name  value` lines with aligned values, the further lines of a value too; absent values are left out.
 fn fields(rows: &[(&str, Option<String>)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 2;
     let line = |(name, value): &(&str, Option<String>)| {
-        value.as_ref().map(|value| format!("{name:width$}{value}\n"))
+        let indent = format!("\n{:width$}", "");
+        value.as_ref().map(|value| format!("{name:width$}{}\n", value.replace('\n', &indent)))
     };
     rows.iter().filter_map(line).collect()
 }

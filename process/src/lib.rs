@@ -12,6 +12,7 @@ pub mod logging;
 pub mod merge;
 pub mod report;
 pub mod signals;
+pub mod socket;
 pub mod steps;
 pub mod tasks;
 

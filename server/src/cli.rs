@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use windlass_certs::files;
 use windlass_process::logging::{self, Format};
-use windlass_process::{report, signals};
+use windlass_process::{report, signals, socket};
 
 use crate::authority::{Authority, first_trust};
 use crate::clock::Clock;
@@ -53,10 +53,10 @@ struct Settings {
     )]
     data: PathBuf,
     /// Where agents and operators connect
-    #[arg(long, value_name = "IP:PORT", env = "WINDLASS_LISTEN", global = true)]
+    #[arg(long, value_name = "IP:PORT", env = "WINDLASS_LISTEN", value_parser = socket::listening, global = true)]
     listen: Option<SocketAddr>,
     /// Where metrics and health are read (plain HTTP); nowhere unless given
-    #[arg(long, value_name = "IP:PORT", env = "WINDLASS_HTTP", global = true)]
+    #[arg(long, value_name = "IP:PORT", env = "WINDLASS_HTTP", value_parser = socket::listening, global = true)]
     http: Option<SocketAddr>,
     /// Log lines on stderr, like `info` or `info,windlass_server=debug`
     #[arg(long, value_name = "FILTER", env = "WINDLASS_LOG", default_value = "info", global = true)]

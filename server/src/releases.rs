@@ -189,7 +189,7 @@ impl ReleaseError {
                     let names: Vec<String> = others.iter().map(ToString::to_string).collect();
                     let names = names.join(", ");
                     format!(
-                        "a person rolled back from each of {names}; {last} served last: go to it with \
+                        "a person rolled back from {names}; {last} served last: go to it with \
                          `windlass rollback {service} --to {last}`"
                     )
                 }
@@ -202,7 +202,11 @@ impl ReleaseError {
                 Some(format!("`windlass release ls {service}` shows the releases"))
             }
             Self::Quarantined(_) => {
-                Some("deploy a corrected release: other content starts without a flag".to_owned())
+                Some(
+                    "deploy a corrected release: other content starts without a flag. If the cause was on the host and is \
+                     mended, deploy with --retry-quarantined"
+                        .to_owned(),
+                )
             }
             Self::PreviewChanged => Some("look at `windlass plan` again".to_owned()),
             Self::TrustExpired(_) => {

@@ -1,4 +1,4 @@
-//! What is looked up for each scrape: hosts, services, rollouts, instances, certificates, store, process. Nothing of it is
+//! Data of each scrape: hosts, services, rollouts, instances, certificates, store, process. Nothing of it is
 //! kept between two scrapes, so that what has gone is not there any more.
 //!
 //! Cardinality: a host has about 40 series, one for each of its conditions, 4 for each of its file systems and 17 for each GPU, with
@@ -43,7 +43,7 @@ pub(crate) struct Scrape {
     handshakes: BTreeMap<&'static str, u64>,
 }
 
-/// What is told of the process, under the names that every program uses.
+/// Metrics of the process, under the names that every program uses.
 #[derive(Debug)]
 struct Process;
 

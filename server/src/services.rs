@@ -85,7 +85,7 @@ impl ServiceError {
             Self::Unknown(_) => Some("`windlass status` shows the services".to_owned()),
             Self::Routed { .. } => Some("--force does it all the same".to_owned()),
             Self::ServiceCommand(error) => Some(match error {
-                ServiceCommandError::Active(id) => format!(
+                ServiceCommandError::Active(StartError::Active { id, .. }) => format!(
                     "wait for it (`windlass rollout watch {id}`) or abort it; `stop` and `rm` end it with --supersede"
                 ),
                 ServiceCommandError::Nothing(_) => "`windlass deploy` gives it one".to_owned(),

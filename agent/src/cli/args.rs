@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use windlass_core::units::Span;
+use windlass_process::socket;
 
 use crate::failure::Failure;
 use crate::{gpu, ingress, output};
@@ -135,15 +136,18 @@ pub(super) struct JoinArgs {
     /// Where images may come from, for the starter policy; may be repeated
     #[arg(long, value_name = "REGISTRY")]
     pub(super) registry: Vec<String>,
+    /// A registry off loopback that may be plain HTTP, for the starter policy; may be repeated
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) insecure_registry: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct IngressArgs {
     /// Serve plain HTTP here
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = socket::listening)]
     pub(super) http: Option<SocketAddr>,
     /// Serve HTTPS here, with the certificates of --certs
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = socket::listening)]
     pub(super) https: Option<SocketAddr>,
     /// Answer plain requests with a redirect to HTTPS at this port
     #[arg(long, value_name = "PORT", requires = "http")]
@@ -155,7 +159,7 @@ pub(super) struct IngressArgs {
     #[arg(long, value_name = "DIR", env = "WINDLASS_INGRESS_STATE")]
     pub(super) state: Option<PathBuf>,
     /// Serve /metrics for Prometheus here
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = socket::listening)]
     pub(super) metrics: Option<SocketAddr>,
     /// Write a line of JSON for each request to this file, without its query; `-` is stdout
     #[arg(long, value_name = "FILE")]

@@ -1,4 +1,4 @@
-//! What a look at the GPUs means: which are lost, which report errors, which are slowed down.
+//! Health of GPUs, from one look at them: lost ones, errors, slowdowns.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -130,7 +130,7 @@ impl Health {
         all
     }
 
-    /// What a person has to know.
+    /// Findings for a person.
     pub(super) fn conditions(&self, lost: &[GpuLost], stats: &[GpuStats], now: Timestamp) -> Vec<Condition> {
         let lost = lost.iter().map(|lost| {
             let xid = (lost.xid > 0).then(|| format!("; its last error was XID {}", lost.xid));

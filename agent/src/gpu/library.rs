@@ -132,7 +132,7 @@ fn events_of(nvml: &'static Nvml, device: &Device<'static>) -> Result<EventSet<'
     registered.map_err(|error| error.error.to_string())
 }
 
-/// What the driver says of itself; old ones do not say everything.
+/// Facts that the driver tells of itself; old ones do not tell all.
 fn driver(nvml: &Nvml) -> GpuDriver {
     let cuda = nvml
         .sys_cuda_driver_version()
@@ -230,7 +230,7 @@ fn processes(device: &Device<'_>) -> Vec<GpuProcess> {
     found.iter().take(MOST.0).map(|found| process(found.pid, &found.used_gpu_memory)).collect()
 }
 
-/// What slows it down; that it idles, or was told to, is not meant.
+/// Causes that slow it down, beside idling and a limit that a person set.
 fn throttled(reasons: ThrottleReasons) -> Vec<String> {
     let heat = ThrottleReasons::SW_THERMAL_SLOWDOWN | ThrottleReasons::HW_THERMAL_SLOWDOWN;
     let named = [

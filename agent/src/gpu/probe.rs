@@ -16,7 +16,7 @@ use super::talk::{NoAnswer, Talk, start, this_program};
 use super::{Answer, Look, Question, Seen, Shared, WHAT};
 use crate::clock;
 
-/// How long the probe waits for what.
+/// Time limits of the probe.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// For the first answer of a child, which loads the library: a second or two per GPU whose driver slept.
@@ -87,7 +87,7 @@ impl Probe {
         Self { program: program.into(), ..self }
     }
 
-    /// What is known.
+    /// Known facts.
     pub fn seen(&self) -> watch::Receiver<Shared> {
         self.seen.subscribe()
     }

@@ -1,4 +1,4 @@
-//! How much memory of each GPU processes hold that are in no container of ours.
+//! Memory of each GPU that is held by processes outside of our containers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,7 +11,7 @@ use windlass_core::reconcile::{Container, GpuClaim};
 
 use super::Seen;
 
-/// What is held is rounded up to this, so that it changes rarely.
+/// Held memory is rounded up to this, so that it changes rarely.
 const STEP: u64 = 256 << 20;
 /// Less than this is the driver's own, or a desktop's.
 const NOTHING: u64 = 64 << 20;
@@ -24,7 +24,7 @@ pub type Held = BTreeMap<String, u64>;
 /// Bytes that a container uses of its GPUs, and bytes that it may use, by the engine's id; nothing of one of which that is not known.
 pub type Use = BTreeMap<String, (u64, u64)>;
 
-/// What was found out last.
+/// The newest findings.
 #[derive(Debug, Default)]
 pub(crate) struct Strangers {
     held: Held,
@@ -56,7 +56,7 @@ impl Strangers {
         ours: impl Iterator<Item = &'a Container> + Clone,
     ) -> bool {
         let Some(at) = seen.at.filter(|at| self.looked != Some(*at)) else { return false };
-        // What is measured now may still count what has just ended.
+        // A measurement may still count a process that has just ended.
         if self.freed.is_some_and(|freed| at < freed + SETTLES) {
             return false;
         }
@@ -87,7 +87,7 @@ impl Strangers {
         &self.used
     }
 
-    /// What they hold.
+    /// Memory that they hold.
     pub(crate) const fn held(&self) -> &Held {
         &self.held
     }

@@ -49,6 +49,7 @@ impl Machine {
             data: self.folder.path().join("agent"),
             address: "127.0.0.1".to_owned(),
             registries: vec!["registry.example.com".to_owned()],
+            insecure_registries: Vec::new(),
             policy: self.folder.path().join("policy.toml"),
         }
     }

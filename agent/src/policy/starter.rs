@@ -40,7 +40,7 @@ impl StarterError {
 }
 
 /// Writes the starter file with mode 0644 if there is none. Answers whether it wrote one.
-pub fn write_starter(path: &Path, registries: &[String]) -> Result<bool, StarterError> {
+pub fn write_starter(path: &Path, registries: &[String], insecure: &[String]) -> Result<bool, StarterError> {
     if path.exists() {
         return Ok(false);
     }
@@ -59,7 +59,7 @@ pub fn write_starter(path: &Path, registries: &[String]) -> Result<bool, Starter
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&beside).and_then(
             |mut file| {
                 file.set_permissions(fs::Permissions::from_mode(0o644))?;
-                file.write_all(text(&registries).as_bytes())?;
+                file.write_all(text(&registries, insecure).as_bytes())?;
                 file.sync_all()
             },
         );
@@ -73,8 +73,9 @@ pub fn write_starter(path: &Path, registries: &[String]) -> Result<bool, Starter
     }
 }
 
-pub(super) fn text(registries: &[String]) -> String {
-    let listed: Vec<String> = registries.iter().map(|prefix| format!("\"{prefix}\"")).collect();
+pub(super) fn text(registries: &[String], insecure: &[String]) -> String {
+    let listed = |all: &[String]| all.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(", ");
+    let comment = if insecure.is_empty() { "# " } else { "" };
     format!(
         r#"# What may run on this host at all. It can only narrow what operators sign, and the coordinator cannot
 # reach it. Owned by root, mode 0644 or stricter. `windlass-agent doctor` checks it; restart the agent after a change.
@@ -82,7 +83,7 @@ pub(super) fn text(registries: &[String]) -> String {
 # Where images may come from: exact prefixes, part by part. The one required key.
 registries = [{}]
 
-# insecure_registries = []          # registries off loopback that may be plain HTTP
+{comment}insecure_registries = [{}]          # registries off loopback that may be plain HTTP
 # labels = {{ role = "app" }}         # keep only these of the labels given at join; default: all of them
 # environments = ["production"]     # environments this host serves; default: any
 # host_ports = [80, 443]            # fixed ports a release may ask for; default: none
@@ -98,6 +99,7 @@ registries = [{}]
 # endpoint_networks = ["10.0.0.0/8"]  # where other hosts are that an ingress of this one leads requests to; default: any
 # inner_networks = "10.210.0.0/16"  # networks of services that call others by name (`uses`) are drawn from it
 "#,
-        listed.join(", ")
+        listed(registries),
+        listed(insecure),
     )
 }

@@ -130,13 +130,17 @@ fn owner_and_mode_are_checked() {
 fn the_starter_file_is_valid_and_never_overwrites() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("etc/policy.toml");
-    assert!(matches!(write_starter(&path, &[]), Err(StarterError::NoRegistry(_))));
-    assert!(write_starter(&path, &["127.0.0.1:5000".to_owned()]).unwrap());
+    assert!(matches!(write_starter(&path, &[], &[]), Err(StarterError::NoRegistry(_))));
+    assert!(write_starter(&path, &["127.0.0.1:5000".to_owned()], &[]).unwrap());
     assert_eq!(load(&path).unwrap().host.registries, ["127.0.0.1:5000"]);
-    assert!(!write_starter(&path, &["other.example.com".to_owned()]).unwrap());
+    assert!(!write_starter(&path, &["other.example.com".to_owned()], &[]).unwrap());
     assert_eq!(load(&path).unwrap().host.registries, ["127.0.0.1:5000"]);
+    let other = dir.path().join("insecure.toml");
+    let plain = ["10.0.0.1:5000".to_owned()];
+    assert!(write_starter(&other, &plain, &plain).unwrap());
+    assert_eq!(load(&other).unwrap().host.insecure_registries, plain);
     // Every commented key is a key: uncommenting all of them must parse.
-    let all: String = starter::text(&["a.example.com".to_owned()])
+    let all: String = starter::text(&["a.example.com".to_owned()], &[])
         .lines()
         .map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.contains(" = ") => format!("{rest}\n"),

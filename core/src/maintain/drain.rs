@@ -46,6 +46,15 @@ pub(super) fn say_what_stays(planner: &mut Planner<'_>, release: &Release) {
     }
 }
 
+/// Says of every slot on a draining host that it stays there, as its service is between two releases.
+pub(super) fn say_what_is_unsettled(planner: &mut Planner<'_>) {
+    let slots: Vec<SlotId> = planner.slots.keys().filter(|slot| planner.is_draining(slot)).cloned().collect();
+    for slot in slots {
+        let host = planner.host(&slot);
+        planner.wait(Waiting::Unsettled { host, slot });
+    }
+}
+
 /// A slot stops, or must have stopped, and goes; then a new one is made elsewhere, as for any that is missing. No more
 /// than `max_unavailable` do so at once, and only if there is a place.
 pub(super) fn by_stopping(planner: &mut Planner<'_>, release: &Release) {

@@ -110,7 +110,7 @@ const FOREIGN: &[Foreign] = &[
     key("affinity", "`placement: { spread: host }`, and `require` for labels of the host"),
     key("profiles", "one manifest per service; values per environment stand in `environments/NAME.yaml`"),
     key("extends", "values per environment stand in `environments/NAME.yaml`; YAML anchors work within a document"),
-    key("logging", "`windlass logs` reads what the engine keeps; its driver is set on the host"),
+    key("log|logging", "`windlass logs` reads what the engine keeps; its driver is set on the host"),
     key("network_mode", "containers of a host share one network and publish their `ports`"),
     key("hostNetwork", "containers of a host share one network and publish their `ports`"),
     key("sysctls", KERNEL),
@@ -146,7 +146,7 @@ const FOREIGN: &[Foreign] = &[
     key("lifecycle", HOOKS),
     key("serviceAccountName", "a process gets no access to the coordinator"),
     key("selector", "slots belong to their service; nothing is selected by labels"),
-    key("type", "a manifest is a service; one instance per host is `per_host: true`"),
+    key("type|mode", "a manifest is a service; one instance per host is `per_host: true`"),
 ];
 
 /// All of them.

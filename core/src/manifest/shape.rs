@@ -18,7 +18,7 @@ use super::problem::{Origin, Problem};
 use super::schema::{EVEN_EMPTY, NOT_YET};
 #[cfg(test)]
 pub(super) use hint::EXAMPLES;
-use reading::{accepts_only, choose, description, expected, properties, property, types};
+use reading::{accepts_only, choose, expected, properties, property, types};
 use scalar::{in_range, text};
 
 /// Checks `node`. `None` means that there is a problem below.
@@ -90,12 +90,10 @@ impl Checker<'_> {
         let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
         for key in required.filter_map(Value::as_str) {
             if node.get(key).is_none() {
-                let about = property(schema, key).map(description).unwrap_or_default();
-                self.problem(
-                    &node.at,
-                    format!("`{key}` is missing"),
-                    (!about.is_empty()).then(|| about.to_owned()),
-                );
+                self.path.push(key.to_owned());
+                let hint = property(schema, key).and_then(|of| hint::missing(&self.path, of));
+                self.path.pop();
+                self.problem(&node.at, format!("`{key}` is missing"), hint);
             }
         }
     }

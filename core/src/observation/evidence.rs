@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::id::Counter;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, display_measured};
 use crate::units::Span;
 
 use super::vitals::{NotReady, TEXT, cut};
@@ -82,7 +82,7 @@ impl Evidence {
     fn reason_words(&self) -> String {
         match (&self.reason, &self.not_ready) {
             (FailureReason::NotHealthyInTime { deadline }, Some(why)) => {
-                format!("not ready for {deadline}; {why}")
+                format!("not ready for {}; {why}", display_measured(deadline.duration()))
             }
             (FailureReason::LivenessFailed | FailureReason::UnreadyTooLong { .. }, Some(why)) => {
                 format!("{}; {why}", self.reason)
@@ -134,6 +134,16 @@ impl Clock {
             Self::Start => "start",
             Self::Health => "health",
             Self::Soak => "soak",
+        }
+    }
+
+    /// The phase of the instance that the clock measures, for people.
+    pub const fn phase(self) -> &'static str {
+        match self {
+            Self::Pull => "pulling the image",
+            Self::Start => "starting",
+            Self::Health => "waiting for health checks",
+            Self::Soak => "serving, not yet good",
         }
     }
 }
@@ -192,14 +202,20 @@ impl std::fmt::Display for FailureReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::PullFailed { message } => write!(f, "the image could not be pulled: {message}"),
-            Self::PullStalled { after } => write!(f, "the pull got no byte for {after}"),
+            Self::PullStalled { after } => {
+                write!(f, "the pull got no byte for {}", display_measured(after.duration()))
+            }
             Self::StartFailed { message } => write!(f, "the container could not be started: {message}"),
             Self::PortTaken { port } => write!(f, "port {port} of the host is taken"),
             Self::Exited { code } => write!(f, "the process exited with code {code}"),
             Self::OutOfMemory => f.write_str("the process was killed for running out of memory"),
-            Self::NotHealthyInTime { deadline } => write!(f, "it was not healthy within {deadline}"),
+            Self::NotHealthyInTime { deadline } => {
+                write!(f, "it was not healthy within {}", display_measured(deadline.duration()))
+            }
             Self::LivenessFailed => f.write_str("its liveness probe failed"),
-            Self::UnreadyTooLong { after } => write!(f, "it was unready for {after}"),
+            Self::UnreadyTooLong { after } => {
+                write!(f, "it was unready for {}", display_measured(after.duration()))
+            }
             Self::SmokeFailed { test } => test.fmt(f),
         }
     }

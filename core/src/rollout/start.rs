@@ -40,6 +40,18 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// The refusal of a command because of `rollout`.
+    pub(super) fn active(rollout: &Rollout) -> Self {
+        Self::Active {
+            id: rollout.id.clone(),
+            release: rollout.to.counter,
+            actor: rollout.actor.clone(),
+            since: rollout.created_at,
+        }
+    }
+}
+
 /// Makes the rollout of `target`. Answers with the service and the rollout to store, and with the one
 /// that it supersedes.
 ///
@@ -57,12 +69,7 @@ pub fn start(
         && target.kind != Kind::Rollback
         && !target.supersede
     {
-        return Err(StartError::Active {
-            id: rollout.id.clone(),
-            release: rollout.to.counter,
-            actor: rollout.actor.clone(),
-            since: rollout.created_at,
-        });
+        return Err(StartError::active(rollout));
     }
     let mut service = service.clone();
     let left = service.current.map(|current| current.counter);

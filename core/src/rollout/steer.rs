@@ -29,7 +29,7 @@ pub enum RolloutCommand {
 
 /// The reason for which it cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a rollout that {} cannot {}", stands(*state, *steering), verb(*steering))]
+#[error("the rollout {}, and cannot {}", stands(*state, *steering), verb(*steering))]
 pub struct SteerError {
     /// The command.
     pub steering: RolloutCommand,
@@ -42,7 +42,10 @@ fn stands(state: State, steering: RolloutCommand) -> String {
     if promotes && state == State::Advancing {
         return "has no step of its traffic to take now".to_owned();
     }
-    format!("is {}", state.as_str().replace('_', " "))
+    match state {
+        State::Failed | State::Succeeded => format!("has {}", state.as_str()),
+        _ => format!("is {}", state.as_str().replace('_', " ")),
+    }
 }
 
 const fn verb(steering: RolloutCommand) -> &'static str {

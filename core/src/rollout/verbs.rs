@@ -13,12 +13,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::id::{Counter, RolloutId, ServiceId};
+use crate::id::{Counter, ServiceId};
 use crate::release::{Release, Scale};
 use crate::service::{Mode, Service};
 use crate::time::Timestamp;
 
-use super::{Reason, Rollout, State};
+use super::{Reason, Rollout, StartError, State};
 
 /// A command of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl ServiceCommand {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceCommandError {
     /// A rollout moves it.
-    #[error("rollout {0} of this service is active")]
-    Active(RolloutId),
+    #[error(transparent)]
+    Active(StartError),
     /// It never had a release, or was removed.
     #[error("`{0}` has no release that could run")]
     Nothing(ServiceId),
@@ -113,7 +113,7 @@ pub fn apply_command(
     let active = active.filter(|rollout| !rollout.state.is_final());
     let ends = supersede && !matches!(verb, ServiceCommand::Scale(_));
     if let Some(rollout) = active.filter(|_| !ends) {
-        return Err(ServiceCommandError::Active(rollout.id.clone()));
+        return Err(ServiceCommandError::Active(StartError::active(rollout)));
     }
     let mut next = service.clone();
     match verb {

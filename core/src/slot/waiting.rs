@@ -150,6 +150,13 @@ pub enum Waiting {
         /// Which.
         slot: SlotId,
     },
+    /// A slot that does not leave the host that drains: its service is not at a good release, so nothing is moved.
+    Unsettled {
+        /// Where.
+        host: HostId,
+        /// Which.
+        slot: SlotId,
+    },
     /// A lost host whose instance must never run beside another one: until it must have stopped it by itself, or,
     /// where that is not known, until a person says that it is off.
     Fence {
@@ -266,6 +273,11 @@ impl std::fmt::Display for Waiting {
             Self::Pinned { host, slot } => {
                 write!(f, "{slot}, which cannot leave host {host}: its named volume is there")
             }
+            Self::Unsettled { host, slot } => write!(
+                f,
+                "{slot}, which does not leave host {host}: its last rollout did not succeed; deploy, roll back or remove {}",
+                slot.service
+            ),
             Self::Fence { host } => write!(
                 f,
                 "lost host {host} to have stopped its instance; if it is off, say so with `windlass host evict {host}`"

@@ -40,7 +40,7 @@ pub struct ConditionView {
     /// The last answers that were not good, where it is about one that is not ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<NotReady>,
-    /// How the instance ended last, where it is about that.
+    /// Last exit of the instance, where the condition is about that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
 }
@@ -64,7 +64,7 @@ pub fn conditions(host: &HostId, seen: &Observation) -> Vec<ConditionView> {
     found
 }
 
-/// What the agent itself found.
+/// A condition that the agent itself found.
 fn of_agent(host: &HostId, said: &Condition) -> ConditionView {
     ConditionView {
         code: said.code.as_str().to_owned(),

@@ -37,18 +37,18 @@ pub struct ExplainView {
     pub state: State,
     /// Why, in words.
     pub reason: Option<String>,
-    /// What it waits for now, in words.
+    /// Its waits now, in words.
     pub waiting: Vec<String>,
-    /// What is wrong with the service's instances and slots now.
+    /// Conditions of the service's instances and slots now.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
-    /// Who asked for it.
+    /// The operator or program that asked for it.
     pub actor: String,
     /// When it was made.
     pub created_at: Timestamp,
     /// From its making to its end, or to now, in milliseconds.
     pub duration_ms: u64,
-    /// How many healthy instances each release has now.
+    /// Healthy instances by release, now.
     pub serving: BTreeMap<Counter, u32>,
     /// Hosts that were lost and get the outcome when they return.
     pub stragglers: Vec<HostId>,
@@ -69,11 +69,11 @@ pub struct DecisionView {
     /// The decision.
     #[serde(flatten)]
     pub decision: Decision,
-    /// How long after the rollout was made, in milliseconds.
+    /// Time since the rollout was made, in milliseconds.
     pub after_ms: u64,
     /// In a sentence.
     pub text: String,
-    /// What it was made from, a line each.
+    /// Its inputs, a line each.
     #[serde(default)]
     pub inputs: Vec<String>,
     /// `inputs`, as version 0.1 names it.

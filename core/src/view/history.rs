@@ -1,4 +1,4 @@
-//! How a host or a service did, in columns.
+//! History of a host or a service, in columns.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

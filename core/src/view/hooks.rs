@@ -26,11 +26,11 @@ pub struct HookView {
     pub since: Option<Timestamp>,
     /// `succeeded | exited | out_of_memory | timed_out | not_started | refused | interrupted | stopped | lost`, once it is over.
     pub outcome: Option<String>,
-    /// How it ended, in words.
+    /// Its end, in words.
     pub message: Option<String>,
     /// The exit code of its process, if that ended by itself.
     pub exit_code: Option<i64>,
-    /// How long its process ran.
+    /// Run time of its process.
     pub took: Option<Span>,
     /// It failed, and a person let the rollout go on.
     #[serde(default)]

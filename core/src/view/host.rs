@@ -58,7 +58,7 @@ pub struct HostView {
     /// GPUs that were there and cannot be given away now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus_lost: Vec<GpuLost>,
-    /// How containers get GPUs.
+    /// Access of containers to GPUs.
     #[serde(default)]
     pub gpu_access: GpuAccess,
     /// The driver of its GPUs.
@@ -69,10 +69,10 @@ pub struct HostView {
     pub gpu_holders: BTreeMap<String, Vec<GpuHolder>>,
     /// Slots it has.
     pub slots: u32,
-    /// Slots that cannot leave it, while it drains: their named volumes are here.
+    /// Slots that cannot leave it, while it drains: their named volumes are here, or their last rollout did not succeed.
     #[serde(default)]
     pub pinned: u32,
-    /// What their leaving waits for, while it drains; only in `host show`.
+    /// Waits of the drain, in words; only in `host show`.
     #[serde(default)]
     pub waiting: Vec<String>,
     /// Seq of the newest plan made for it.
@@ -84,22 +84,22 @@ pub struct HostView {
     /// Why its agent can write nothing down, and so does nothing new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwritable: Option<String>,
-    /// How it does, if it is there; each of its instances only in `host show`.
+    /// Its measured values, if there are any; each of its instances only in `host show`.
     pub stats: Option<HostStats>,
-    /// What its policy allows; only in `host show`.
+    /// Its policy; only in `host show`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<HostPolicy>,
-    /// What it holds and a store that was set back does not know, in words; empty if it is not recovering.
+    /// Slots and releases that it holds and a restored store does not know, in words; empty if it is not recovering.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recovery: Vec<String>,
-    /// What is wrong with the host itself, or was set by a person; the most important first.
+    /// Conditions of the host itself, those that a person set too; the most important first.
     #[serde(default)]
     pub host_conditions: Vec<ConditionView>,
     /// `host_conditions`, as version 0.1 prints them.
     #[serde(default)]
     #[schemars(extend("deprecated" = true))]
     pub problems: Vec<Problem>,
-    /// What is wrong with the instances and slots on it; only in `host show`.
+    /// Conditions of the instances and slots on it; only in `host show`.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
     /// When its certificate ends.

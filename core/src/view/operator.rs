@@ -14,13 +14,13 @@ pub struct OperatorView {
     pub state: String,
     /// Role and scope of the newest certificate: `deployer/staging`, `admin/*`.
     pub grant: Option<String>,
-    /// Who let them in; none for the operator that `init` made.
+    /// The operator that let them in; none for the operator that `init` made.
     pub added_by: Option<String>,
     /// When they joined, or were seen first.
     pub added_at: Option<Timestamp>,
     /// When the newest certificate ends.
     pub certificate_expires_at: Option<Timestamp>,
-    /// Who revoked them.
+    /// The operator that revoked them.
     pub revoked_by: Option<String>,
     /// When.
     pub revoked_at: Option<Timestamp>,

@@ -23,7 +23,7 @@ use super::condition::ConditionView;
 use super::status::HostProblems;
 use super::trouble::{self, Problem, Trouble};
 
-/// What a release would do.
+/// The preview of a release.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PreviewView {
     /// The service's name.
@@ -38,14 +38,14 @@ pub struct PreviewView {
     pub unchanged: bool,
     /// Slots and what happens to them.
     pub slots: Vec<PlannedSlot>,
-    /// What the rollout does, one thing after the other, in words; none where it only replaces instances in batches.
+    /// Steps of the rollout in order, in words; none where it only replaces instances in batches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<String>,
     /// Hosts that do not get a slot, and why.
     pub refused: Vec<RefusedHost>,
     /// Fields that differ from the current release.
     pub changes: Vec<Change>,
-    /// What a person should know before.
+    /// Warnings.
     pub warnings: Vec<String>,
     /// The faults of the hosts that get an instance. The digest does not cover them: they come and go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -63,11 +63,11 @@ pub struct PreviewView {
 /// A slot and what happens to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlannedSlot {
-    /// Which.
+    /// The slot.
     pub slot: SlotId,
     /// Its host.
     pub host: HostId,
-    /// What.
+    /// Its change.
     pub action: Action,
     /// Which of its instances goes first, where one is replaced.
     pub order: Option<Order>,
@@ -78,7 +78,7 @@ pub struct PlannedSlot {
     pub gpus: Vec<String>,
 }
 
-/// What happens to a slot.
+/// The change of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {

@@ -18,7 +18,7 @@ pub struct RecomputedView {
     pub service: ServiceName,
     /// Verdicts that were computed again.
     pub verdicts: Vec<RecomputedVerdict>,
-    /// How many of them differ from what is stored.
+    /// Number of them that differ from the stored ones.
     pub differing: u32,
     /// Decisions that were not written, since there were too many.
     #[serde(default)]

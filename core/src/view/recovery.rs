@@ -7,12 +7,12 @@ use crate::id::{Counter, EnvironmentId, HostId, ServiceName};
 use crate::recovery::Difference;
 use crate::time::Timestamp;
 
-/// What would happen if an admin said that the fleet goes on.
+/// The preview of `host recover`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RecoveryView {
     /// Whether nothing is decided until an admin says so.
     pub open: bool,
-    /// How it was noticed that the store is older than the fleet; absent if it never was.
+    /// The sign that the store is older than the fleet; absent if there was none.
     pub cause: Option<String>,
     /// When that was.
     pub since: Option<Timestamp>,
@@ -20,7 +20,7 @@ pub struct RecoveryView {
     pub lost_audit_entries: u64,
     /// Hosts that are ahead, and hosts that were not heard of.
     pub hosts: Vec<RecoveringHost>,
-    /// What changes for services.
+    /// Changes of services.
     pub services: Vec<RecoveringService>,
     /// Digest of all this: an answer that names it is about this and nothing else.
     pub digest: Digest,
@@ -41,7 +41,7 @@ pub struct RecoveringHost {
     pub issued_at: Option<Timestamp>,
     /// When the host signed that it had carried the plan out, if it did.
     pub receipt: Option<Timestamp>,
-    /// How its plan differs from the store, slot by slot.
+    /// Differences of its plan from the store, slot by slot.
     pub differences: Vec<Difference>,
     /// Why its plan cannot be taken over, if it cannot.
     pub obstacles: Vec<String>,
@@ -51,13 +51,13 @@ pub struct RecoveringHost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveringState {
-    /// What it holds would be taken over.
+    /// Its plan would be taken over.
     KeepHost,
     /// It would get what the store knows.
     KeepStore,
     /// It has not said yet which releases it keeps.
     Asked,
-    /// What it holds cannot be taken over.
+    /// Its plan cannot be taken over.
     Stuck,
     /// It has not been heard of since.
     Unheard,

@@ -50,9 +50,9 @@ pub struct RolloutView {
     pub reason: Option<String>,
     /// Whether any container was touched for the rollout.
     pub changed: bool,
-    /// What it waits for, in words.
+    /// Its waits, in words.
     pub waiting: Vec<String>,
-    /// Who asked for it.
+    /// The operator or program that asked for it.
     pub actor: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -72,7 +72,7 @@ pub struct RolloutView {
     /// Steps of its strategy in all; none if it has none.
     #[serde(default)]
     pub steps: u32,
-    /// How the traffic is shared, while two releases share it.
+    /// Shares of the traffic, while two releases share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<TrafficView>,
     /// The approval that it needs to go on.
@@ -84,13 +84,13 @@ pub struct RolloutView {
     /// The hooks that it runs or has run, by their beginning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookView>,
-    /// What failed, with evidence.
+    /// Failures, with evidence.
     pub failures: Vec<FailureView>,
     /// Hosts that were lost and get the outcome when they return.
     pub stragglers: Vec<HostId>,
-    /// How many healthy instances each release has.
+    /// Healthy instances by release.
     pub serving: BTreeMap<Counter, u32>,
-    /// What is wrong with the service's instances and slots now; none once another rollout came after.
+    /// Conditions of the service's instances and slots now; none once another rollout came after.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
 }
@@ -104,7 +104,7 @@ pub struct AskedView {
     pub release: Digest,
 }
 
-/// How two releases share the traffic of a service.
+/// Shares of two releases in the traffic of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct TrafficView {
     /// The release that the traffic moves to.
@@ -135,7 +135,7 @@ pub struct SlotView {
     pub host_state: Liveness,
     /// The release it is to have.
     pub release: Counter,
-    /// What the plan says.
+    /// The phase that the plan says.
     pub phase: Phase,
     /// Which of its two instances goes first.
     pub order: Order,
@@ -150,10 +150,10 @@ pub struct SlotView {
     /// Why the instance is not ready, while it runs and is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_ready: Option<NotReady>,
-    /// How often the instance was started again.
+    /// Restarts of the instance.
     #[serde(default)]
     pub restarts: u32,
-    /// How it ended last.
+    /// Its last exit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
 }
@@ -165,11 +165,11 @@ pub struct FailureView {
     pub host: HostId,
     /// Which slot.
     pub slot: SlotId,
-    /// What happened, in words.
+    /// The event, in words.
     pub message: String,
-    /// What the agent saw.
+    /// The evidence of the agent.
     pub evidence: Option<Evidence>,
-    /// What it refused.
+    /// Its refusal.
     pub refused: Option<Refusal>,
 }
 
@@ -186,7 +186,7 @@ pub fn rollout(
     let active = service.rollout.as_ref() == Some(&rollout.id);
     let outcome = (rollout.state.is_final() || rollout.state == State::Paused)
         .then(|| rollout.state.as_str().to_owned());
-    // What a restart has not come to is available, and does not count yet.
+    // A slot that the restart has not reached is available, and does not count yet.
     let restarts = active && rollout.kind == Kind::Restart;
     let outdated: BTreeSet<SlotId> = slots
         .iter()
@@ -301,7 +301,7 @@ fn slot(id: &SlotId, assignment: &crate::slot::Slot, releases: &Releases, fleet:
     let generation = assignment.target().generation;
     let of = |i: &&Instance| &i.release == release && i.generation >= generation;
     let instance = seen.and_then(|seen| seen.instances.iter().find(of));
-    // What is said of an older release says nothing of this one.
+    // A reason about an older release says nothing of this one.
     let current = seen.filter(|seen| seen.release.as_ref() == Some(release));
     let refused = current.and_then(|seen| match &seen.status {
         SlotStatus::Refused(refusal) => Some(refusal.clone()),

@@ -238,7 +238,7 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
     }
 }
 
-/// What is wrong with the traffic of a service: nobody answers under its names, or an ingress has not taken the newest table.
+/// Conditions of the traffic of a service: nobody answers under its names, or an ingress has not taken the newest table.
 pub fn routes_conditions(
     service: &Service,
     slots: &Slots,

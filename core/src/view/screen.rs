@@ -52,7 +52,7 @@ pub enum RowView {
 /// A service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceRow {
-    /// How it stands, with the first of its instances.
+    /// Its state, with the first of its instances.
     pub status: StatusView,
     /// Cores that all its instances use, in percent of one; none if nothing was measured.
     pub cpu_percent: Option<f64>,
@@ -83,7 +83,7 @@ pub struct GpuRow {
     /// Since when and why it is lost, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<GpuLost>,
-    /// How it does; none if nobody said so lately.
+    /// Its measured values; none if they are not fresh.
     pub stats: Option<GpuStats>,
     /// Its conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

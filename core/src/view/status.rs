@@ -42,7 +42,7 @@ pub fn status(
         let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(slot));
         let doubt = trouble::doubt(member);
         let as_of = member.filter(|m| m.liveness != Liveness::Connected).and_then(|m| m.last_seen);
-        // What is said of an older release says nothing of this one.
+        // A reason about an older release says nothing of this one.
         let current = seen.filter(|seen| seen.release.as_ref() == Some(&assignment.release()));
         let refused = current.and_then(|seen| match &seen.status {
             SlotStatus::Refused(refusal) => Some(refusal.clone()),
@@ -194,7 +194,7 @@ fn problems(slots: &Slots, fleet: &dyn Fleet, stats: &BTreeMap<HostId, Arc<HostS
     let of = |host: &HostId, here: &[&SlotId]| -> Vec<Problem> {
         let Some(member) = fleet.member(host) else { return Vec::new() };
         let mut found = trouble::of(member, stats.get(host).map(|stats| &**stats));
-        // What is said of slots of other services is theirs, and so is a part of the plan that changed for them.
+        // Refusals of slots of other services are theirs, and so is a part of the plan that changed for them.
         let is_behind = |has: u64| here.iter().any(|slot| has < member.part_since(slot));
         let is_other = |trouble: &Trouble| {
             matches!(trouble, Trouble::SlotRefused { slot, .. } if !slots.contains_key(slot))

@@ -1,4 +1,4 @@
-//! What people and scripts get, as it stands.
+//! Views as people and scripts get them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

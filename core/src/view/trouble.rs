@@ -27,7 +27,7 @@ const SILENT: (usize, usize) = (8, 200);
 pub enum Trouble {
     /// It is not heard of: what is shown of it is as of then.
     NotHeardOf {
-        /// What it counts as.
+        /// Its state since then.
         state: Liveness,
         /// When it was last heard of; none if not since the coordinator started.
         last_seen: Option<Timestamp>,
@@ -69,16 +69,16 @@ pub enum Trouble {
     },
     /// Something of it does not answer its agent, which goes on without.
     Silent {
-        /// What: `GPUs`.
+        /// The part, as a word: `GPUs`.
         what: String,
         /// Since when, by its clock.
         since: Timestamp,
-        /// How that shows.
+        /// Symptom of it.
         reason: String,
     },
     /// Its clock and the coordinator's differ.
     ClockSkew {
-        /// How far it is ahead, in milliseconds; behind, if negative.
+        /// Lead of its clock, in milliseconds; behind, if negative.
         ahead_ms: i64,
     },
     /// A person said that it gets no new slots.
@@ -110,7 +110,7 @@ impl Trouble {
 /// The same with its words.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Problem {
-    /// What.
+    /// The trouble.
     #[serde(flatten)]
     pub trouble: Trouble,
     /// In words.
@@ -263,7 +263,7 @@ pub(super) fn of(member: &Member, stats: Option<&HostStats>) -> Vec<Problem> {
     found.into_iter().map(Problem::from).collect()
 }
 
-/// What does not answer, each once, and no more of it than anybody reads.
+/// Parts that do not answer, each once, and no more than a person reads.
 fn silent(facts: &[Silent], stats: &[Silent]) -> Vec<Trouble> {
     let short = |text: &str| text.chars().take(SILENT.1).collect::<String>();
     let new = stats.iter().filter(|seen| facts.iter().all(|known| known.what != seen.what));

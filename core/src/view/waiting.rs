@@ -8,7 +8,7 @@ use crate::rollout::{Kind, Rollout, State, Waiting};
 use crate::service::{Releases, Slots};
 use crate::time::Timestamp;
 
-/// What the words are made from.
+/// The inputs of the words.
 pub(super) struct Waits<'a> {
     pub(super) rollout: &'a Rollout,
     pub(super) releases: &'a Releases,

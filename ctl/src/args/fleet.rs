@@ -72,6 +72,9 @@ pub(crate) struct DevArgs {
     /// Registries that images may come from
     #[arg(long = "registry", value_name = "HOST[:PORT]", default_values = ["docker.io", "127.0.0.1:5000", "localhost:5000"])]
     pub(crate) registries: Vec<String>,
+    /// A registry off loopback that may be plain HTTP; images may come from it too
+    #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]
+    pub(crate) insecure_registries: Vec<String>,
     /// Port of the coordinator
     #[arg(long, default_value_t = 7443)]
     pub(crate) port: u16,

@@ -129,11 +129,11 @@ fn add(
     if config.contexts.contains_key(name) {
         return Err(taken(name));
     }
+    home.fleet(fleet).trust()?;
     let server = server.ok_or_else(|| CtlError::Usage {
         message: "no coordinator is named".to_owned(),
         hint: "add its address: `--server deploy.example.com:7443`".to_owned(),
     })?;
-    home.fleet(fleet).trust()?;
     let context = ContextConfig {
         fleet: fleet.clone(),
         server: server.to_owned(),

@@ -61,7 +61,7 @@ pub(super) async fn run(args: &DevArgs, printer: &Printer) -> Result<Exit, CtlEr
         .await
         .map_err(|source| DevError::NoEngine { engine: args.engine.clone(), source })?;
     if is_new {
-        make(&home, &dir, server)?;
+        make(&home, &dir, server, args)?;
     }
     let outcome = Box::pin(supervise(&home, &dir, args, printer)).await;
     if is_temporary && outcome.is_ok() && !args.keep {
@@ -107,13 +107,13 @@ async fn answers(engine: &str) -> Result<(), std::io::Error> {
     timeout(ENGINE, connected).await.map_err(late)?
 }
 
-fn make(home: &Home, dir: &Path, server: String) -> Result<(), CtlError> {
+fn make(home: &Home, dir: &Path, server: String, args: &DevArgs) -> Result<(), CtlError> {
     let drawn = RandomState::new().build_hasher().finish();
     let init = InitArgs {
         fleet: format!("{DEV}-{:06x}", drawn & 0xff_ffff).parse()?,
         server_dir: dir.join("server"),
         operator: None,
-        insecure_registries: Vec::new(),
+        insecure_registries: args.insecure_registries.clone(),
         lifetimes: Vec::new(),
     };
     let wanted = Wanted { args: &init, server, context: DEV.to_owned(), environment: None };
@@ -143,9 +143,12 @@ async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -
         Child::start("windlass-agent", dir, |command| {
             command.args(["join", "--server", &config.server, "--token", &token, "--address", "127.0.0.1"]);
             command.arg("--data").arg(&agent_dir).arg("--policy").arg(&policy);
-            args.registries.iter().for_each(|registry| {
+            for registry in args.registries.iter().chain(&args.insecure_registries) {
                 command.args(["--registry", registry]);
-            });
+            }
+            for registry in &args.insecure_registries {
+                command.args(["--insecure-registry", registry]);
+            }
         })?
         .finish()
         .await?;

@@ -11,6 +11,7 @@ use windlass_core::time::display_measured;
 use windlass_core::view::HostView;
 
 use crate::args::AttendArgs;
+use crate::away::{self, Away};
 use crate::client::HostAction;
 use crate::error::CtlError;
 use crate::exit::Exit;
@@ -29,7 +30,7 @@ pub(super) struct DrainOutcome {
     pub(super) outcome: Option<&'static str>,
     /// Slots that are left.
     pub(super) slots: u32,
-    /// Those of them that cannot leave: their named volumes are there.
+    /// Those of them that cannot leave: their named volumes are there, or their last rollout did not succeed.
     pub(super) pinned: u32,
     /// The reasons for which the others wait.
     pub(super) waiting: Vec<String>,
@@ -47,7 +48,7 @@ pub(super) async fn run(
     let mut view = session.client().steer_host(host, HostAction::Drain).await?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CtlError::Runtime)?;
     let deadline = begun_at + how.timeout.duration();
-    let (mut said, mut is_lost) = (String::new(), false);
+    let (mut said, mut away) = (String::new(), Away::default());
     let exit = loop {
         if let Some(exit) = reached(&view).or(how.detach.then_some(Exit::Done)) {
             break exit;
@@ -60,11 +61,17 @@ pub(super) async fn run(
             () = sleep(PAUSE) => {}
         }
         match session.client().host(host).await {
-            Ok(seen) => (view, is_lost) = (seen, false),
+            Ok(seen) => {
+                if away.is_back() {
+                    printer.note("the coordinator is back");
+                }
+                view = seen;
+            }
             Err(error) if error.is_temporary() => {
-                if !std::mem::replace(&mut is_lost, true) {
-                    let why = windlass_process::report::chain(&error);
-                    printer.note(&format!("lost the coordinator ({why}); it goes on, trying again"));
+                let why = windlass_process::report::chain(&error);
+                let tail = away::until("it goes on", how.timeout.duration());
+                if let Some(line) = away.failed(&why, &tail, Instant::now()) {
+                    printer.note(&line);
                 }
                 drop(timeout_at(deadline, session.keep_fresh()).await);
             }
@@ -110,15 +117,21 @@ fn outcome(view: &HostView, exit: Exit, took: Duration) -> DrainOutcome {
 
 fn sentence(outcome: &DrainOutcome) -> String {
     let DrainOutcome { host, slots, pinned, .. } = outcome;
+    let counted = |count: u32| format!("{count} {}", if count == 1 { "slot" } else { "slots" });
+    let are = |count: u32| if count == 1 { "is" } else { "are" };
     let took = display_measured(Duration::from_millis(outcome.duration_ms));
     let mut text = match outcome.outcome {
         Some("succeeded") => {
             format!("{host}: empty after {took}; `windlass host uncordon {host}` uses it again")
         }
-        Some("superseded") => format!("{host}: somebody uncordoned it, {slots} slots are left"),
-        Some(_) => format!("{host}: {pinned} slots cannot leave it, the others have"),
+        Some("superseded") => {
+            format!("{host}: somebody uncordoned it, {} {} left", counted(*slots), are(*slots))
+        }
+        Some(_) => format!("{host}: {} cannot leave it, the others have", counted(*pinned)),
         None => format!(
-            "{host}: {slots} slots are left, and go on leaving; look with `windlass host show {host}`"
+            "{host}: {} {} left; the drain goes on: `windlass host show {host}`",
+            counted(*slots),
+            are(*slots)
         ),
     };
     for wait in outcome.waiting.iter().filter(|_| outcome.outcome != Some("succeeded")) {
@@ -161,7 +174,8 @@ mod tests {
         let table = [
             ("empty",                       view("draining", 0, 0), Some(0), "web-1: empty after 1s; `windlass host uncordon web-1` uses it again"),
             ("only volumes are left",       view("draining", 2, 2), Some(4), "web-1: 2 slots cannot leave it, the others have\n  waiting: default/db: a place"),
-            ("one may still leave",         view("draining", 3, 2), None,    "web-1: 3 slots are left, and go on leaving; look with `windlass host show web-1`\n  waiting: default/db: a place"),
+            ("one may still leave",         view("draining", 3, 2), None,    "web-1: 3 slots are left; the drain goes on: `windlass host show web-1`\n  waiting: default/db: a place"),
+            ("one is left",                 view("draining", 1, 0), None,    "web-1: 1 slot is left; the drain goes on: `windlass host show web-1`\n  waiting: default/db: a place"),
             ("somebody uncordoned it",      view("ready", 3, 0),    Some(6), "web-1: somebody uncordoned it, 3 slots are left\n  waiting: default/db: a place"),
         ];
         for (case, view, code, said) in table {

@@ -49,7 +49,12 @@ pub(super) async fn run(args: &EventsArgs, global: &Global, printer: &Printer) -
         };
         match next {
             Ok(Some(item)) => followed.take(item, printer),
-            Ok(None) if !args.follow => return Ok(Exit::Done),
+            Ok(None) if !args.follow => {
+                if !followed.has_shown {
+                    printer.note("no events match; the coordinator keeps the newest 2000");
+                }
+                return Ok(Exit::Done);
+            }
             Ok(None) => followed.lost(),
             Err(error) if args.follow && error.is_temporary() => {
                 followed.note(Some(report::chain(&error)), printer);
@@ -67,12 +72,13 @@ struct Followed {
     backoff: Backoff,
     not_before: Instant,
     away: bool,
+    has_shown: bool,
 }
 
 impl Followed {
     fn new(query: EventQuery) -> Self {
         let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
-        Self { query, stream: None, backoff, not_before: Instant::now(), away: false }
+        Self { query, stream: None, backoff, not_before: Instant::now(), away: false, has_shown: false }
     }
 
     async fn next(&mut self, session: &Session) -> Result<Option<EventItem>, CallError> {
@@ -99,6 +105,7 @@ impl Followed {
         self.query.from = Some(item.next);
         if let Some(event) = &item.event {
             show(event, printer);
+            self.has_shown = true;
         }
     }
 

@@ -194,7 +194,7 @@ fn summary(made: &Made) -> String {
          windlass host token HOST --label role=app",
         fleet = made.fleet,
         operator = made.operator,
-        until = made.operator_expires_at,
-        trust = made.trust_expires_at,
+        until = made.operator_expires_at.to_the_second(),
+        trust = made.trust_expires_at.to_the_second(),
     )
 }

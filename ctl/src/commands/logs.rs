@@ -9,6 +9,7 @@ use windlass_core::Timestamp;
 use windlass_process::{Backoff, backoff, report};
 
 use crate::args::{Global, LogsArgs, Tail};
+use crate::away::Away;
 use crate::client::{CallError, LogChunk, LogLine, LogNote, LogQuery, LogStream};
 use crate::clock;
 use crate::context::Context;
@@ -89,7 +90,11 @@ pub(super) async fn run(args: &LogsArgs, global: &Global, printer: &Printer) -> 
             }
             Ok(None) => return Ok(if reading.is_complete() { Exit::Done } else { Exit::Refused }),
             Err(error) if error.is_temporary() && reading.may_wait() => {
-                printer.note(&format!("lost the coordinator ({}); trying again", report::chain(&error)));
+                if let Some(line) =
+                    reading.away.failed(&report::chain(&error), "trying again", Instant::now())
+                {
+                    printer.note(&line);
+                }
                 reading.lost();
             }
             Err(error) => return Err(error.into()),
@@ -103,6 +108,7 @@ struct Reading {
     stream: Option<LogStream>,
     backoff: Backoff,
     not_before: Instant,
+    away: Away,
     heard: Option<Instant>,
     /// Hosts whose lines are missing.
     missing: std::collections::BTreeSet<String>,
@@ -113,13 +119,15 @@ impl Reading {
     fn new(query: LogQuery) -> Self {
         let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(3));
         let (stream, heard, not_before) = (None, None, Instant::now());
-        Self { query, stream, backoff, not_before, heard, missing: Default::default(), has_gap: false }
+        let (away, missing) = (Away::default(), Default::default());
+        Self { query, stream, backoff, not_before, away, heard, missing, has_gap: false }
     }
 
     async fn next(&mut self, session: &Session) -> Result<Option<LogChunk>, CallError> {
         if self.stream.is_none() {
             sleep_until(self.not_before).await;
             self.stream = Some(session.client().logs(&self.query).await?);
+            self.away.is_back();
         }
         let Some(stream) = self.stream.as_mut() else { return Ok(None) };
         stream.next().await

@@ -173,6 +173,15 @@ impl Source {
 
     fn pair(of: &[String]) -> Result<(Self, Self), CtlError> {
         match of {
+            // `web r6`, where the second one is missing.
+            [service, only] if only.parse::<Counter>().is_ok() && !Path::new(only).is_file() => {
+                Err(CtlError::Usage {
+                    message: format!("two releases are compared, and `{service} {only}` names one"),
+                    hint: format!(
+                        "like `windlass release diff {service} r1 {only}`; `windlass release ls {service}` shows them"
+                    ),
+                })
+            }
             [old, new] => Ok((Self::parse(old), Self::parse(new))),
             [service, old, new] => Ok((
                 Self::Stored(service.clone(), Some(old.parse()?)),

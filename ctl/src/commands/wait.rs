@@ -20,6 +20,9 @@ use crate::session::{Session, SessionError};
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The reason of a host that nobody knows.
+const NOT_JOINED: &str = "it has not joined";
+
 /// The document of a wait that ended in time.
 #[derive(Debug, serde::Serialize, schemars::JsonSchema)]
 pub(super) struct WaitView {
@@ -47,7 +50,10 @@ impl Failure for WaitError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Coordinator { .. } => {
-                Some("does it run? Its log says why not; wait longer with `--timeout 2m`".to_owned())
+                Some("its log says why it does not run; wait longer with `--timeout 2m`".to_owned())
+            }
+            Self::Host { host, why, .. } if why == NOT_JOINED => {
+                Some(format!("join it: `windlass host token {host}`, then `windlass-agent join` there"))
             }
             Self::Host { host, .. } => {
                 Some(format!("see `windlass host show {host}`, and the log of its agent"))
@@ -105,7 +111,7 @@ pub(super) async fn answering(
 /// Whether a host can take slots now; else why not.
 pub(super) async fn readiness(client: &mut Client, host: &HostId) -> Result<Result<(), String>, CtlError> {
     let hosts = client.hosts().await?;
-    Ok(hosts.iter().find(|seen| seen.name == *host).map_or_else(|| Err("it has not joined".to_owned()), of))
+    Ok(hosts.iter().find(|seen| seen.name == *host).map_or_else(|| Err(NOT_JOINED.to_owned()), of))
 }
 
 fn of(host: &HostView) -> Result<(), String> {
@@ -125,8 +131,21 @@ fn of(host: &HostView) -> Result<(), String> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::of;
+    use super::{NOT_JOINED, WaitError, of};
+    use crate::error::Failure as _;
     use crate::table::tests::{host_view, view};
+
+    #[test]
+    fn a_host_that_nobody_knows_is_told_to_join() {
+        let error = |why: &str| WaitError::Host {
+            host: "web-3".parse().unwrap(),
+            after: windlass_core::Span::from_millis(3000),
+            why: why.to_owned(),
+        };
+        let hint = error(NOT_JOINED).hint().unwrap();
+        assert!(hint.contains("windlass host token web-3") && !hint.contains("host show"), "{hint}");
+        assert!(error("it is lost").hint().unwrap().contains("windlass host show web-3"));
+    }
 
     #[test]
     fn a_host_that_never_connected_is_told_to_start_its_agent() {

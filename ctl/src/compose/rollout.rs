@@ -42,7 +42,13 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
         draft.set(&["stop_timeout"], span(taken));
     }
     gpus(draft, service);
-    let Some(Value::Object(deploy)) = take(service, "deploy") else { return };
+    if let Some(Value::Object(deploy)) = take(service, "deploy") {
+        deployed(draft, deploy);
+    }
+    unlimited(draft);
+}
+
+fn deployed(draft: &mut Draft<'_>, deploy: &Map<String, Value>) {
     count(draft, deploy);
     resources(draft, deploy);
     update(draft, deploy);
@@ -117,6 +123,17 @@ fn resources(draft: &mut Draft<'_>, deploy: &Map<String, Value>) {
         } else {
             draft.say(key, "only GPUs are given", "leave it away");
         }
+    }
+}
+
+/// In compose, a service without a limit may take the whole host.
+fn unlimited(draft: &mut Draft<'_>) {
+    let defaults = [("cpu", "one core"), ("memory", "512MiB of memory")];
+    let missing = defaults.iter().filter(|(key, _)| draft.get(&["resources", key]).is_none());
+    let missing: Vec<&str> = missing.map(|(_, default)| *default).collect();
+    if !missing.is_empty() {
+        let reason = format!("no limit is named, so an instance gets {} at most", missing.join(" and "));
+        draft.say("deploy.resources.limits", &reason, "`resources: { cpu: 2, memory: 2GiB }`");
     }
 }
 

@@ -139,7 +139,9 @@ volumes:
     insta::assert_snapshot!(notes.join("\n"), @r"
     networks: services do not find each other by sharing a network | `uses: [db]` calls another service by its name; clients come by `route`
     volumes.media.driver: a named volume is made by the agent on its host, empty | copy the data, or name a folder of the host: `host_path`
+    services.cache.deploy.resources.limits: no limit is named, so an instance gets one core and 512MiB of memory at most | `resources: { cpu: 2, memory: 2GiB }`
     services.db.user: containers get no capability, not even as root: `chown`, `setuid` and ports below 1024 may fail | `security: { capabilities: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID] }` where an image starts as root and changes its user
+    services.db.deploy.resources.limits: no limit is named, so an instance gets one core and 512MiB of memory at most | `resources: { cpu: 2, memory: 2GiB }`
     services.web.build: images are built elsewhere and come from a registry | docker build -t registry.example.com/shop/web:1.4 . && docker push registry.example.com/shop/web:1.4
     services.web.environment.DATABASE_URL: it seems to name the service `db` | `uses: [db]` calls its port that speaks HTTP by that name; for another protocol write an address
     services.web.environment.CACHE_URL: it seems to name the service `cache` | `uses: [cache]` calls its port that speaks HTTP by that name; for another protocol write an address
@@ -151,6 +153,7 @@ volumes:
     services.web.ports.1: ports are published on the address of the host, not on 127.0.0.1 only: its fixed number is left away | other services reach it by `uses`, people by `route`; the agent draws a port, which the host's firewall can close
     services.web.ports: a fixed port of the host (8080) needs its host's leave | `host_ports = [8080]` in policy.toml of every host; or leave `host` away and use `route`
     services.web.volumes.1: `./static` lies beside the compose file; `/srv/web/static` stands for it | it must be there on every host, and `mounts` in its policy.toml must allow it
+    services.web.deploy.resources.limits: no limit is named, so an instance gets one core and 512MiB of memory at most | `resources: { cpu: 2, memory: 2GiB }`
     services.web.logging: a manifest has no such key | `windlass logs` reads what the engine keeps; its driver is set on the host
     ");
 }
@@ -260,6 +263,7 @@ secrets: { token: { file: ./token } }
     services.API_Gateway.deploy.endpoint_mode: there is no virtual address: `uses` and `route` find instances that are ready | leave it away
     services.API_Gateway.extra_hosts: a manifest has no such key | names are resolved by the host's DNS; give the address in `env`
     services.agent.volumes.0: `/var/run/docker.sock` is a folder of the host | it must be there on every host, and `mounts` in its policy.toml must allow it
+    services.agent.deploy.resources.limits: no limit is named, so an instance gets one core and 512MiB of memory at most | `resources: { cpu: 2, memory: 2GiB }`
     services.agent.network_mode: a manifest has no such key | containers of a host share one network and publish their `ports`
     services.agent.pid: a manifest has no such key | a container shares neither processes nor memory with its host or with others; `shm_size` is the size of its own
     services.agent.privileged: a manifest has no such key | it is never given; `security: { capabilities: [NET_ADMIN] }` asks for one capability

@@ -130,7 +130,7 @@ impl Outcome {
                 colour.paint(31, &format!("{what}: failed before anything was changed{why}"))
             }
             Some("failed") => colour.paint(31, &format!("{what}: failed; manual action required{why}")),
-            Some("paused") => colour.paint(33, &format!("{what}: paused; manual action required{why}")),
+            Some("paused") => colour.paint(33, &format!("{what}: paused{why}")),
             Some("superseded") => colour.paint(33, &format!("{what}: another rollout took over{why}")),
             Some("timeout") => format!("{what}: the timeout passed; it goes on"),
             Some(other) => format!("{what}: {other}{why}"),
@@ -154,6 +154,15 @@ pub(crate) fn ending(view: &RolloutView, exit: Exit, colour: Colour) -> String {
         text.push_str(&format!(
             "\ngo on with `windlass rollout resume {id}`, or back with `windlass rollout abort {id}`"
         ));
+    }
+    if exit == Exit::Stopped && view.outcome.as_deref() == Some("failed") {
+        let service = format!("{}/{}", view.environment, view.service);
+        text.push_str(&format!("\ndeploy a corrected release, or take it away with `windlass rm {service}`"));
+    }
+    if view.reason.as_ref().is_some_and(|reason| reason.contains("host policy: ")) {
+        text.push_str(
+            "\nthe policy file of a host (default /etc/windlass/policy.toml) says what may run there; its agent reads it when it starts",
+        );
     }
     text
 }

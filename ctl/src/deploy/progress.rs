@@ -1,6 +1,5 @@
 //! Progress of a rollout: moving lines on a terminal, a line per change elsewhere, an object per change for programs.
 
-mod away;
 mod bars;
 pub(super) mod news;
 
@@ -12,8 +11,8 @@ use indicatif::ProgressBar;
 use tokio::time::Instant;
 use windlass_core::view::RolloutView;
 
+use crate::away::{self, Away};
 use crate::printer::{Printer, safe};
-use away::Away;
 use bars::Bars;
 use news::News;
 
@@ -83,7 +82,8 @@ impl Progress {
     /// Says that the coordinator is away, now and then.
     pub(crate) fn lost(&mut self, error: &(dyn Error + 'static)) {
         let why = windlass_process::report::chain(error);
-        if let Some(line) = self.away.failed(&why, self.timeout, Instant::now()) {
+        let tail = away::until("the rollout may go on", self.timeout);
+        if let Some(line) = self.away.failed(&why, &tail, Instant::now()) {
             self.say(&line);
         }
     }

@@ -11,8 +11,8 @@ use crate::printer::Colour;
 pub(crate) fn contexts(contexts: &[ContextView], now: Timestamp, colour: Colour) -> String {
     let row = |context: &ContextView| {
         let certificate = context.operator_expires_at.map(|at| match at > now {
-            true => format!("until {at}"),
-            false => format!("expired {at}"),
+            true => format!("until {}", at.to_the_second()),
+            false => format!("expired {}", at.to_the_second()),
         });
         vec![
             Cell::new(if context.current { "*" } else { "" }),

@@ -49,7 +49,7 @@ fn seen(evidence: &Evidence) -> String {
     if let Some(instance) = &evidence.instance {
         field("instance", instance.clone());
     }
-    field("phase", phase(evidence).to_owned());
+    field("phase", evidence.clock.phase().to_owned());
     if let Some(code) = evidence.exit_code {
         field("exit code", code.to_string());
     }
@@ -86,15 +86,4 @@ fn seen(evidence: &Evidence) -> String {
         }
     }
     text
-}
-
-/// The phase of the instance when its clock ran out.
-const fn phase(evidence: &Evidence) -> &'static str {
-    use windlass_core::observation::Clock;
-    match evidence.clock {
-        Clock::Pull => "pulling the image",
-        Clock::Start => "starting",
-        Clock::Health => "waiting for health checks",
-        Clock::Soak => "serving, not yet good",
-    }
 }

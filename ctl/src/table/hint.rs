@@ -9,8 +9,16 @@ pub(super) fn of(failure: &FailureView) -> Option<String> {
         return Some(refused(refusal.code).replace("HOST", failure.host.as_str()));
     }
     let evidence = failure.evidence.as_ref()?;
-    let pull = match evidence.reason {
+    let pull = match &evidence.reason {
         FailureReason::PullStalled { .. } => "check the network between HOST and the registry",
+        FailureReason::PullFailed { message } if message.starts_with("host policy: insecure_registries") => {
+            "list the registry in `insecure_registries` of the policy file of HOST (default /etc/windlass/policy.toml), restart \
+             the agent, and deploy with --retry-quarantined"
+        }
+        FailureReason::PullFailed { message } if message.starts_with("host policy: ") => {
+            "the policy file of HOST forbids it (default /etc/windlass/policy.toml): change the manifest, or the policy, restart \
+             the agent, and deploy with --retry-quarantined"
+        }
         _ if evidence.clock == Clock::Pull => {
             "check that the image exists and that HOST's engine reaches the registry: `docker pull` there"
         }
@@ -65,6 +73,26 @@ const fn refused(code: RefusalCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pull_that_the_policy_forbids_leads_to_the_policy() {
+        let failure = |message: &str| {
+            super::super::tests::view(serde_json::json!({
+                "host": "web-1", "slot": "default/web/0", "message": message, "refused": null, "evidence": {
+                    "instance": null, "release": windlass_core::Digest::of(b"r").to_string(), "counter": "r1", "clock": "pull",
+                    "reason": { "pull_failed": { "message": message } }, "exit_code": null, "oom_killed": false, "restarts": 0,
+                    "at": "2026-11-22T12:10:00.000Z", "log": [], "probes": [],
+                },
+            }))
+        };
+        let hint = |message: &str| of(&failure(message)).unwrap();
+        let http = hint(
+            "host policy: insecure_registries: the engine would ask `a:5000` in plain HTTP, and it is not listed",
+        );
+        assert!(http.contains("`insecure_registries` of the policy file of web-1"), "{http}");
+        assert!(hint("host policy: max_image: 30GiB").contains("the policy file of web-1 forbids it"));
+        assert!(hint("connection refused").contains("`docker pull` there"));
+    }
 
     #[test]
     fn every_refusal_has_a_hint() {

@@ -56,6 +56,9 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
     let stats = host.stats.as_ref().filter(|stats| stats.told_at.is_none() || stats.is_fresh(now));
     let engine = match &host.engine {
         EngineState::Unknown => "not asked yet".to_owned(),
+        EngineState::Available if host.engine_version.is_empty() => {
+            "Docker, of a version not told yet".to_owned()
+        }
         EngineState::Available => format!("Docker {}", host.engine_version),
         EngineState::Unavailable(why) => format!("unavailable: {why}"),
     };
@@ -64,12 +67,11 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         None => format!("{} of {}", host.seq, host.issued_seq),
     };
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let problems: Vec<String> =
-        host.problems.iter().map(|problem| format!("\n  {}", super::printable(&problem.text))).collect();
+    let problems: Vec<String> = host.problems.iter().map(|problem| super::printable(&problem.text)).collect();
     let table = fields(&[
         ("host", Some(host.name.to_string())),
         ("state", Some(host.state.clone())),
-        ("recovering", Some(host.recovery.join("\n            ")).filter(|text| !text.is_empty())),
+        ("recovering", Some(host.recovery.join("\n")).filter(|text| !text.is_empty())),
         (
             "seen",
             Some(
@@ -88,7 +90,7 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
         ("memory", Some(format!("{} of {} reserved", bytes(host.memory_reserved), bytes(host.memory)))),
         ("memory used", stats.map(|s| format!("{} of {}", bytes(s.memory_used), bytes(s.memory_total)))),
         ("disk", stats.map(|s| format!("{} of {}", bytes(s.disk_used), bytes(s.disk_total)))),
-        ("gpus", Some(gpus.join("\n             ")).filter(|gpus| !gpus.is_empty())),
+        ("gpus", Some(gpus.join("\n")).filter(|gpus| !gpus.is_empty())),
         ("gpu driver", driver(host)),
         ("no gpu access", access.map(str::to_owned)),
         ("slots", Some(host.slots.to_string())),
@@ -98,9 +100,9 @@ pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
             "journal",
             host.unwritable.as_ref().map(|why| format!("cannot be written, so nothing new is done: {why}")),
         ),
-        ("certificate", host.certificate_expires_at.map(|at| format!("until {at}"))),
+        ("certificate", host.certificate_expires_at.map(|at| format!("until {}", at.to_the_second()))),
         ("policy", host.policy.as_ref().map(policy)),
-        ("problems", Some(problems.concat()).filter(|text| !text.is_empty())),
+        ("conditions", Some(problems.join("\n")).filter(|text| !text.is_empty())),
     ]);
     table + &usage::lines(host, now) + &super::conditions(&host.conditions, now)
 }

@@ -100,6 +100,6 @@ fn ingresses(view: &RoutesView, colour: Colour) -> String {
             Cell::new(ingress.refused.as_deref().map_or_else(|| "-".to_owned(), printable)),
         ]
     };
-    let headers = ["INGRESS", "WANTED", "ACKNOWLEDGED", "STATE", "IN FLIGHT", "REFUSES"];
+    let headers = ["INGRESS", "DESIRED", "ACKNOWLEDGED", "STATE", "IN FLIGHT", "REFUSES"];
     grid(&headers, view.ingresses.iter().map(row).collect(), colour)
 }

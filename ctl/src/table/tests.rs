@@ -36,6 +36,20 @@ pub(crate) fn host_view(name: &str, state: &str) -> Value {
     })
 }
 
+#[test]
+fn conditions_of_a_host_stand_below_each_other() {
+    let mut seen = host_view("web-1", "connected");
+    seen["engine_version"] = json!("");
+    let shown = |value: Value| host(&view(value), now());
+    assert!(shown(seen.clone()).contains("engine         Docker, of a version not told yet\n"));
+    let cordoned = json!({ "problem": "cordoned", "text": "cordoned: it gets no new slots" });
+    seen["problems"] = json!([cordoned, cordoned]);
+    let text = shown(seen);
+    let want =
+        "conditions     cordoned: it gets no new slots\n               cordoned: it gets no new slots\n";
+    assert!(text.contains(want), "{text}");
+}
+
 /// A measurement that the coordinator was told at that time.
 pub(crate) fn stats(told_at: &str) -> Value {
     json!({

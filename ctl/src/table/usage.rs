@@ -133,9 +133,7 @@ pub(crate) fn lines(host: &HostView, now: Timestamp) -> String {
             format!("{} {}", super::printable(&gpu.uuid), all.join(", "))
         })
         .collect();
-    let some = |lines: Vec<String>, width: usize| {
-        Some(lines.join(&format!("\n{:width$}", ""))).filter(|text| !text.is_empty())
-    };
+    let some = |lines: Vec<String>| Some(lines.join("\n")).filter(|text| !text.is_empty());
     let mut text = "\n".to_owned();
     text.push_str(&fields(&[
         ("load", Some(load)),
@@ -143,8 +141,8 @@ pub(crate) fn lines(host: &HostView, now: Timestamp) -> String {
         ("swap", swap),
         ("network", Some(format!("{} in, {} out", rate(stats.network_rx), rate(stats.network_tx)))),
         ("pressure", waits),
-        ("disks", some(disks, 12)),
-        ("gpu use", some(gpus, 12)),
+        ("disks", some(disks)),
+        ("gpu use", some(gpus)),
     ]));
     text + &instances(&stats.instances)
 }

@@ -40,7 +40,7 @@ fn wait_ends_at_its_timeout_and_says_for_what() {
       caused by: failed to reach the coordinator at `127.0.0.1:1`
       caused by: Connection refused (os error 111)
 
-    hint: does it run? Its log says why not; wait longer with `--timeout 2m`
+    hint: its log says why it does not run; wait longer with `--timeout 2m`
     exit 5
     ");
 }

@@ -40,6 +40,15 @@ fn every_command_explains_itself() {
 }
 
 #[test]
+fn commands_that_shells_call_are_not_suggested() {
+    let desk = Desk::new();
+    let said = desk.screen(&["complet"]);
+    assert!(said.contains("'completions'") && !said.contains("__complete"), "{said}");
+    let said = desk.screen(&["completion", "bash"]);
+    assert!(said.contains("_windlass()"), "{said}");
+}
+
+#[test]
 fn the_main_screens() {
     let desk = Desk::new();
     for command in ["", "deploy", "init"] {

@@ -22,6 +22,24 @@ fn a_server_without_a_port_is_refused_with_its_form() {
 }
 
 #[test]
+fn a_diff_of_one_release_says_that_two_are_compared() {
+    let desk = Desk::with_fleet();
+    let screen = desk.screen(&["release", "diff", "web", "r2"]);
+    assert!(screen.contains("two releases are compared, and `web r2` names one"), "{screen}");
+    assert!(
+        screen.contains("hint: like `windlass release diff web r1 r2`") && screen.ends_with("exit 2"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn a_context_of_an_unknown_fleet_says_so_first() {
+    let desk = Desk::with_fleet();
+    let screen = desk.screen(&["context", "add", "other", "--fleet", "nofleet"]);
+    assert!(!screen.contains("no coordinator is named") && screen.contains("nofleet"), "{screen}");
+}
+
+#[test]
 fn commands_of_the_other_programs_are_named() {
     let desk = Desk::new();
     let screen = desk.screen(&["doctor"]);

@@ -315,8 +315,8 @@ fn labels_of_a_host_are_shown_with_the_way_to_others() {
     ");
 }
 
-const COMPOSE: &str = "services:\n  web:\n    image: registry.example.com/web:1\n    user: app\n    depends_on: [db]\n    volumes: \
-    ['./app.conf:/etc/app.conf:ro']\n  db:\n    image: registry.example.com/db:1\n    user: app\n    ports: ['5432']\n";
+const COMPOSE: &str = "services:\n  web:\n    image: registry.example.com/web:1\n    user: app\n    cpus: 1\n    mem_limit: 1g\n    depends_on: [db]\n    volumes: \
+    ['./app.conf:/etc/app.conf:ro']\n  db:\n    image: registry.example.com/db:1\n    user: app\n    cpus: 1\n    mem_limit: 1g\n    ports: ['5432']\n";
 
 #[test]
 fn a_compose_file_becomes_manifests_that_plan_reads() {

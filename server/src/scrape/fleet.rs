@@ -15,7 +15,7 @@ use crate::coordinator::Coordinator;
 /// Folders of the store are looked at so deep.
 const DEPTH: usize = 4;
 
-/// What is told of it.
+/// Its metrics.
 #[derive(Debug)]
 pub(super) struct Fleet {
     name: String,

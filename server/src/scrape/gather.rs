@@ -16,14 +16,14 @@ use crate::coordinator::Coordinator;
 use crate::engine;
 use crate::ledger::State;
 
-/// What a scrape needs beside the coordinator.
+/// Inputs of a scrape beside the coordinator.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// The data folder.
     pub(crate) data: PathBuf,
-    /// How often a backup is written.
+    /// Interval of backups.
     pub(crate) backup_every: Duration,
-    /// How much is told.
+    /// Level of detail.
     pub(crate) detail: Detail,
 }
 

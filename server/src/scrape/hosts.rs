@@ -20,7 +20,7 @@ pub(super) struct Host {
     member: Member,
     expires: Timestamp,
     stats: Option<Arc<HostStats>>,
-    /// How many conditions of each code it has.
+    /// Number of its conditions by code.
     conditions: BTreeMap<&'static str, usize>,
 }
 

@@ -7,7 +7,7 @@ use windlass_core::{Timestamp, view};
 
 use super::out::{Out, count, number};
 
-/// What is told of it.
+/// Its metrics.
 #[derive(Debug, Default)]
 pub(super) struct Routes {
     tables: Vec<Table>,

@@ -10,6 +10,8 @@ use super::request::Place;
 
 const MAX_COUNT: u32 = 1000;
 const MAX_PATH: usize = 2048;
+/// A path that a hint repeats is at most so long.
+const SHOWN: usize = 80;
 
 pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     for (key, probe) in manifest.health.probes() {
@@ -19,11 +21,9 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
         if let Some(path) = &probe.http {
             let odd = path.chars().any(|c| c.is_whitespace() || c.is_control() || c == '#');
             if !path.starts_with('/') || odd || path.len() > MAX_PATH {
-                findings.error(
-                    &["health", key, "http"],
-                    "is not the path of a request",
-                    "begins with `/`, like `/health`",
-                );
+                let hint = path_of(path).map(|path| format!("did you mean `{path}`?"));
+                let hint = hint.as_deref().unwrap_or("begins with `/`, like `/health`");
+                findings.error(&["health", key, "http"], "is not the path of a request", hint);
             }
         }
         close(key, probe, manifest, findings);
@@ -34,6 +34,16 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     if let Some(startup) = &manifest.health.startup {
         patience(startup, manifest, findings);
     }
+}
+
+/// The path in `http://localhost/health` or `health`.
+fn path_of(text: &str) -> Option<String> {
+    let path = match text.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/".to_owned(), |at| rest[at..].to_owned()),
+        None => format!("/{text}"),
+    };
+    let is_plain = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.?=&".contains(&b));
+    (is_plain && !text.starts_with('/') && path.len() <= SHOWN).then_some(path)
 }
 
 fn kind(key: &str, probe: &Probe, findings: &mut Findings<'_>) {

@@ -16,7 +16,7 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
     if let Some(workdir) = &manifest.workdir
         && let Err(reason) = absolute(workdir)
     {
-        findings.error(&["workdir"], reason, "");
+        findings.error(&["workdir"], reason, &rooted(workdir));
     }
     let mut taken: BTreeMap<&str, String> = BTreeMap::new();
     for (name, volume) in &manifest.volumes {
@@ -105,8 +105,9 @@ fn mount<'m>(
     findings: &mut Findings<'_>,
 ) {
     if let Err(reason) = absolute(target) {
-        let hint = if target.contains(':') { "options after `:` are not taken" } else { "" };
-        return findings.error(path, reason, hint);
+        let options = || "options after `:` are not taken".to_owned();
+        let hint = if target.contains(':') { options() } else { rooted(target) };
+        return findings.error(path, reason, &hint);
     }
     if target == "/" {
         return findings.error(path, "`/` is the image's own", "name a folder below it");
@@ -121,6 +122,13 @@ fn mount<'m>(
     if let Some(other) = taken.insert(target, here) {
         findings.error(path, format!("`{target}` is taken by `{other}`"), "");
     }
+}
+
+/// The hint about a path in the container that does not begin at its root.
+fn rooted(path: &str) -> String {
+    let whole = format!("/{}", path.trim_start_matches("./"));
+    let is_meant = !path.starts_with('/') && whole != "/" && absolute(&whole).is_ok();
+    if is_meant { format!("did you mean `{whole}`?") } else { String::new() }
 }
 
 /// Checks that the path is absolute and in its one spelling.

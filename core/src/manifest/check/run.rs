@@ -38,12 +38,22 @@ fn image(manifest: &Manifest, findings: &mut Findings<'_>) {
         ),
         Ok(_) => {}
         Err(error) => {
-            let hint = match foreign::variable(&manifest.image) {
-                Some(name) => format!("`${{{name}}}` is not replaced; give the image with `--set image=…`"),
-                None => "like `registry.example.com/team/web:1.5.2`".to_owned(),
-            };
-            findings.error(&["image"], error.to_string(), &hint);
+            findings.error(&["image"], error.to_string(), &image_hint(&manifest.image));
         }
+    }
+}
+
+/// The hint about text that names no image.
+fn image_hint(image: &str) -> String {
+    if let Some(name) = foreign::variable(image) {
+        return format!("`${{{name}}}` is not replaced; give the image with `--set image=…`");
+    }
+    if image.contains('$') {
+        return "variables are not replaced; give the image with `--set image=…`".to_owned();
+    }
+    match image.split_once("://") {
+        Some((_, plain)) if plain.parse::<ImageReference>().is_ok() => format!("did you mean `{plain}`?"),
+        Some(_) | None => "like `registry.example.com/team/web:1.5.2`".to_owned(),
     }
 }
 

@@ -112,6 +112,8 @@ pub(super) const BELOW: &[Foreign] = &[
     key("files.*.target|destination", "the path in the container is the key: `files: { /etc/app.toml: { from: app.toml } }`"),
     key("files.*.source|src|file", "`from: app.toml`"),
     key("hooks.pre|pre-deploy|pre_deploy|post|post-deploy|post_deploy", HOOKS),
+    key("hooks.*.*.command|cmd|exec|args", "`run: [./migrate]`"),
+    key("rollback_on.http_5xx|5xx|errors_5xx", "`status_5xx: { count: 10, within: 1m }`"),
     key("replicas.count", "`replicas: 3`"),
     key("ports.*.port|targetPort|number", PORT),
 ];

@@ -190,6 +190,7 @@ pub(in crate::manifest) fn size(text: &str) -> Option<String> {
     if number.is_empty() {
         return None;
     }
+    let unit = unit.trim_start();
     let letter = match unit.to_ascii_lowercase().as_str() {
         "k" | "ki" | "kib" | "kb" => "K",
         "m" | "mi" | "mib" | "mb" => "M",
@@ -249,7 +250,7 @@ mod tests {
         let table = [
             (size("512M"), Some("`512MiB`, or with units of 1000 `512MB`")), (size("1Gi"), Some("`1GiB`")),
             (size("64k"), Some("`64KiB`, or with units of 1000 `64kB`")), (size("2g"), Some("`2GiB`, or with units of 1000 `2GB`")),
-            (size("1.5G"), None), (size("lots"), None), (cpu("500m"), Some("in cores: `0.5`")), (cpu("1250m"), Some("in cores: `1.25`")),
+            (size("100 GB"), Some("`100GiB`, or with units of 1000 `100GB`")), (size("1.5G"), None), (size("lots"), None), (cpu("500m"), Some("in cores: `0.5`")), (cpu("1250m"), Some("in cores: `1.25`")),
             (cpu("2000m"), Some("in cores: `2`")), (cpu("2"), None),
         ];
         for (got, want) in table {

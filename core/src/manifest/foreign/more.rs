@@ -96,6 +96,7 @@ pub(super) const MORE: &[Foreign] = &[
     key("enableServiceLinks", "`uses: [db]` calls another service by its name"),
     key("data|stringData", FILES),
     key("completions|parallelism|backoffLimit|jobTemplate|concurrencyPolicy", JOBS),
+    key("autoscale|autoscaling|autoscaler", SCALES),
     key("minReplicas|maxReplicas|scaleTargetRef|metrics", SCALES),
     key("minAvailable|maxUnavailable", MINIMUM),
     key("stdin", "no terminal is attached; `docker exec` on the host looks inside"),

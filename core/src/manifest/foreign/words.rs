@@ -24,7 +24,7 @@ pub(super) const NOMAD: &str = "this is a job of Nomad: a manifest begins with `
 
 pub(super) const HEALTH: &str =
     "probes stand in `health`: `health: { readiness: { http: /health, every: 5s } }`";
-pub(super) const EVERY: &str = "`every: 5s` is the time between two questions";
+pub(super) const EVERY: &str = "`every: 5s` is the time between two probes";
 pub(super) const FAILURES: &str = "`failures: 3`, so many in a row";
 pub(super) const START: &str =
     "`health.startup` waits for a slow start: `{ http: /health, every: 2s, failures: 60 }`";

@@ -13,25 +13,34 @@ const SHOWN: usize = 80;
 /// Values that keys take: `*` is any one key, `#` an item of a list. A test reads each of them at its place.
 #[rustfmt::skip]
 pub(in crate::manifest) const EXAMPLES: &[(&str, &str)] = &[
+    ("service", "web"),
+    ("image", "registry.example.com/team/web:1.5.2"),
     ("replicas", "3"),
+    ("replicas.min", "2"),
+    ("replicas.max", "10"),
     ("placement", "{ require: { role: app } }"),
     ("placement.require", "{ role: app }"),
     ("placement.hosts", "[web-1, web-2]"),
     ("ports", "{ http: 80 }"),
     ("ports.*", "80"),
+    ("ports.*.container", "80"),
     ("env", "{ MODE: fast }"),
     ("uses", "[api]"),
     ("files", "{ /etc/app.toml: { from: app.toml } }"),
     ("files.*", "{ from: app.toml }"),
     ("volumes", "{ data: { mount: /data } }"),
     ("volumes.*", "{ mount: /data }"),
+    ("volumes.*.mount", "/data"),
     ("resources", "{ cpu: 0.5, memory: 512MiB }"),
     ("resources.gpus", "1"),
+    ("resources.gpus.count", "1"),
     ("security", "{ user: \"1000:1000\" }"),
     ("security.tmpfs", "[/tmp]"),
     ("security.capabilities", "[NET_BIND_SERVICE]"),
     ("ulimits", "{ nofile: 65536 }"),
     ("ulimits.*", "65536"),
+    ("ulimits.*.soft", "1024"),
+    ("ulimits.*.hard", "65536"),
     ("labels", "{ team: shop }"),
     ("health", "{ readiness: { exec: [pg_isready] } }"),
     ("health.startup", "{ exec: [pg_isready], every: 2s, failures: 60 }"),
@@ -44,13 +53,19 @@ pub(in crate::manifest) const EXAMPLES: &[(&str, &str)] = &[
     ("checks.#", "{ tcp: \"db.internal:5432\" }"),
     ("checks.#.expect", "{ status: 200 }"),
     ("checks.#.files_exist", "{ volume: models, paths: [bert.bin] }"),
+    ("checks.#.files_exist.volume", "models"),
+    ("checks.#.files_exist.paths", "[bert.bin]"),
     ("warm_up", "[{ http: / }]"),
     ("warm_up.#", "{ http: / }"),
+    ("warm_up.#.http", "/"),
     ("smoke", "[{ http: /health }]"),
     ("smoke.#", "{ http: /health }"),
+    ("smoke.#.http", "/health"),
     ("smoke.#.expect", "{ status: 200 }"),
     ("route", "{ host: api.example.com }"),
+    ("route.host", "api.example.com"),
     ("route.#", "{ host: api.example.com }"),
+    ("route.#.host", "api.example.com"),
     ("strategy", "{ rolling: {} }"),
     ("strategy.*", "{}"),
     ("strategy.canary.steps", "[10%, 50%, 100%]"),
@@ -58,21 +73,36 @@ pub(in crate::manifest) const EXAMPLES: &[(&str, &str)] = &[
     ("strategy.canary.match", "{ header: { x-canary: \"1\" } }"),
     ("rollback_on", "{ restarts: 1 }"),
     ("rollback_on.error_rate", "5%"),
+    ("rollback_on.error_rate.max", "5%"),
     ("rollback_on.status_5xx", "{ count: 10, within: 1m }"),
+    ("rollback_on.status_5xx.count", "10"),
+    ("rollback_on.status_5xx.within", "1m"),
     ("rollback_on.p95", "500ms"),
+    ("rollback_on.p95.max", "500ms"),
     ("on_lost", "{ replace_after: 5m }"),
     ("gates", "{ errors: { error_rate: { max: 1% } } }"),
     ("gates.*", "{ error_rate: { max: 1% } }"),
     ("gates.*.error_rate", "{ max: 1% }"),
+    ("gates.*.error_rate.max", "1%"),
     ("gates.*.p95", "{ max: 500ms }"),
+    ("gates.*.p95.max", "500ms"),
     ("gates.*.crashes", "{ max: 0 }"),
+    ("gates.*.crashes.max", "0"),
     ("gates.*.gpu_errors", "{ max: 0 }"),
+    ("gates.*.gpu_errors.max", "0"),
     ("gates.*.memory", "{ max: 90% }"),
+    ("gates.*.memory.max", "90%"),
     ("gates.*.cpu", "{ max: 90% }"),
+    ("gates.*.cpu.max", "90%"),
     ("gates.*.gpu_memory", "{ max: 90% }"),
+    ("gates.*.gpu_memory.max", "90%"),
+    ("gates.*.http.url", "http://judge.internal/verdict"),
+    ("gates.*.prometheus.url", "http://prometheus.internal:9090"),
+    ("gates.*.prometheus.query", "up"),
     ("hooks", "{ before: [{ run: [./migrate] }] }"),
     ("hooks.*", "[{ run: [./migrate] }]"),
     ("hooks.*.#", "{ run: [./migrate] }"),
+    ("hooks.*.#.run", "[./migrate]"),
 ];
 
 /// The hint about the value at `path`, which `schema` does not take; `root` is the whole document.
@@ -131,6 +161,12 @@ pub(super) fn of(path: &[String], node: &Node, schema: &Value, root: &Node) -> O
         return Some(format!("without quotes: `{raw}`"));
     }
     example(path, schema).map(|value| write(path, &value))
+}
+
+/// The hint about the key at `path`, which has to be there.
+pub(super) fn missing(path: &[String], schema: &Value) -> Option<String> {
+    let value = example(path, schema)?;
+    path.last().map(|key| format!("add `{}: {value}`", word(key)))
 }
 
 /// `key: value`, or the value where it is an item of a list.

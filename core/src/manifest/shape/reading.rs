@@ -71,11 +71,6 @@ pub(super) fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     schema.get("properties")?.get(key)
 }
 
-/// The purpose of a key.
-pub(super) fn description(schema: &Value) -> &str {
-    schema.get("description").and_then(Value::as_str).unwrap_or_default()
-}
-
 /// The value that a schema asks for, in words.
 pub(super) fn expected(schema: &Value) -> String {
     let mut kinds: Vec<&str> = Vec::new();

@@ -60,10 +60,11 @@ fn one_of(raw: &str, schema: &Value) -> Result<(), Refusal> {
 
 /// Checks that the number is whole where it must be, and within its bounds.
 pub(super) fn in_range(value: &serde_json::Number, raw: &str, schema: &Value) -> Result<(), Refusal> {
-    let largest = match schema.get("format").and_then(Value::as_str) {
-        Some("uint16") => Some(f64::from(u16::MAX)),
-        Some("uint32") => Some(f64::from(u32::MAX)),
-        _ => schema.get("maximum").and_then(Value::as_f64),
+    let (largest, is_said) = match schema.get("format").and_then(Value::as_str) {
+        Some("uint16") => (Some(f64::from(u16::MAX)), true),
+        // The largest that the type holds: `check` knows the bound of the key.
+        Some("uint32") => (Some(f64::from(u32::MAX)), false),
+        _ => (schema.get("maximum").and_then(Value::as_f64), true),
     };
     let smallest = schema.get("minimum").and_then(Value::as_f64);
     let number = value.as_f64().unwrap_or(f64::NAN);
@@ -71,12 +72,14 @@ pub(super) fn in_range(value: &serde_json::Number, raw: &str, schema: &Value) ->
         return Err((format!("`{}` is not a whole number", cut(raw)), None));
     }
     if smallest.is_some_and(|bound| number < bound) || largest.is_some_and(|bound| number > bound) {
-        let bounds = match (smallest, largest) {
-            (Some(smallest), Some(largest)) => format!("from {smallest} to {largest}"),
-            (Some(smallest), None) => format!("at least {smallest}"),
-            (None, Some(largest)) => format!("at most {largest}"),
-            (None, None) => String::new(),
-        };
+        let is_above = largest.is_some_and(|bound| number > bound);
+        let bounds =
+            match (smallest.filter(|_| is_said || !is_above), largest.filter(|_| is_said || is_above)) {
+                (Some(smallest), Some(largest)) => format!("from {smallest} to {largest}"),
+                (Some(smallest), None) => format!("at least {smallest}"),
+                (None, Some(largest)) => format!("at most {largest}"),
+                (None, None) => String::new(),
+            };
         return Err((format!("`{}` is out of range, expected {bounds}", cut(raw)), None));
     }
     Ok(())

@@ -65,7 +65,7 @@ fn values_of_the_wrong_kind_say_what_was_expected() {
         ("a word that is not known", "on_failure: pouse", "web.yaml:3:13: `on_failure`: `pouse` is not one of `rollback_all`, `rollback_failed`, `pause`\n  hint: did you mean `pause`?"),
         ("over the range", "ports: { http: 70000 }", "web.yaml:3:16: `ports.http`: `70000` is out of range, expected from 1 to 65535"),
         ("half a replica", "replicas: 1.5", "web.yaml:3:11: `replicas`: `1.5` is not a whole number"),
-        ("a share above all", "strategy: { rolling: { batch: 120% } }", "web.yaml:3:31: `strategy.rolling.batch`: `120%` is not a number or percentage (like `3` or `25%`)"),
+        ("a share above all", "strategy: { rolling: { batch: 120% } }", "web.yaml:3:31: `strategy.rolling.batch`: `120%` is not a number or percentage (like `3` or `25%`, at most `100%`)"),
         ("too fine a share of a core", "resources: { cpu: 0.1234 }", "web.yaml:3:19: `resources.cpu`: `0.1234` is not a number of cores (like `0.5` or `2`, at most three decimals)"),
         ("a decimal mode", "files: { /x: { content: a, mode: 0988 } }", "web.yaml:3:34: `files./x.mode`: `0988` is not a file mode (octal permission bits, like `0644`)"),
         ("a set-user-id file", "files: { /x: { content: a, mode: 4755 } }", "web.yaml:3:34: `files./x.mode`: `4755` is not a file mode (octal permission bits, like `0644`)"),
@@ -101,9 +101,14 @@ fn keys_that_are_not_built_yet_are_refused_as_such() {
 }
 
 #[test]
-fn what_must_be_there_is_asked_for() {
+fn a_missing_key_is_asked_for() {
     let said = errors_of("service: web\n");
-    assert!(said.starts_with("web.yaml:1:1: `image` is missing\n  hint: The image"), "{said}");
+    assert!(
+        said.starts_with(
+            "web.yaml:1:1: `image` is missing\n  hint: add `image: registry.example.com/team/web:1.5.2`"
+        ),
+        "{said}"
+    );
     let said = errors("volumes: { data: { read_only: true } }");
     assert!(said.starts_with("web.yaml:3:18: `volumes.data`: `mount` is missing"), "{said}");
 }
@@ -160,7 +165,7 @@ fn what_runs_is_checked() {
 fn paths_are_checked() {
     #[rustfmt::skip]
     assert_all(&[
-        ("relative", "workdir: app", "web.yaml:3:10: `workdir`: `app` is not an absolute path"),
+        ("relative", "workdir: app", "web.yaml:3:10: `workdir`: `app` is not an absolute path\n  hint: did you mean `/app`?"),
         ("upwards", "files: { /a/../b: { content: x } }", "web.yaml:3:19: `files.\"/a/../b\"`: `/a/../b` is not normalised (no `..`, `.`, `//`, nor `/` at the end)"),
         ("the root", "volumes: { a: { mount: / } }", "web.yaml:3:24: `volumes.a.mount`: `/` is the image's own\n  hint: name a folder below it"),
         ("the kernel's", "security: { tmpfs: [/proc/x] }", "web.yaml:3:21: `security.tmpfs.0`: `/proc/x` belongs to the kernel"),
@@ -180,7 +185,7 @@ fn probes_are_checked() {
     let table = [
         ("{ every: 1s }", "web.yaml:5:14: `health.readiness`: asks nothing\n  hint: one of `http: /path`, `tcp: port-name`, `exec: [program]`"),
         ("{ http: /x, tcp: http }", "web.yaml:5:14: `health.readiness`: asks http and tcp at once\n  hint: keep one (in an overlay, set the other to `null`)"),
-        ("{ http: health }", "web.yaml:5:22: `health.readiness.http`: is not the path of a request\n  hint: begins with `/`, like `/health`"),
+        ("{ http: health }", "web.yaml:5:22: `health.readiness.http`: is not the path of a request\n  hint: did you mean `/health`?"),
         ("{ http: /x, port: htp }", "web.yaml:5:32: `health.readiness.port`: there is no port `htp`\n  hint: did you mean `http`?"),
         ("{ tcp: metrics }", "web.yaml:5:21: `health.readiness.tcp`: there is no port `metrics`\n  hint: known ports: http"),
         ("{ tcp: http, port: http }", "web.yaml:5:33: `health.readiness.port`: goes with `http` only\n  hint: `tcp` names its port itself: `tcp: http`"),

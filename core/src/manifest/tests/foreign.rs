@@ -20,8 +20,9 @@ fn below<'s>(schema: &'s serde_json::Value, path: &[&str]) -> Option<&'s serde_j
             "*" => properties.as_object()?.values().next(),
             key => properties.get(key),
         });
-        let any = || schema.get("additionalProperties").filter(|any| any.is_object() && *key == "*");
-        below(known.or_else(any)?, rest)
+        let any = ["additionalProperties", "items"].map(|of| schema.get(of));
+        let any = any.into_iter().flatten().find(|any| any.is_object() && *key == "*");
+        below(known.or(any)?, rest)
     })
 }
 

@@ -173,6 +173,74 @@ fn short_forms_are_told_in_the_form_that_is_taken() {
 }
 
 #[test]
+fn a_missing_key_is_written_with_a_value_that_works() {
+    #[rustfmt::skip]
+    let table = [
+        ("image: nginx:1\n", "`service` is missing\n  hint: add `service: web`"),
+        ("service: web\n", "`image` is missing\n  hint: add `image: registry.example.com/team/web:1.5.2`"),
+        ("service: web\nimage: nginx:1\nreplicas: { min: 2 }\n", "`max` is missing\n  hint: add `max: 10`"),
+        ("service: web\nimage: nginx:1\nvolumes: { data: {} }\n", "`mount` is missing\n  hint: add `mount: /data`"),
+        ("service: web\nimage: nginx:1\nhooks: { before: [{ timeout: 5s }] }\n", "`run` is missing\n  hint: add `run: [./migrate]`"),
+        ("service: web\nimage: nginx:1\nroute: { path: / }\n", "`host` is missing\n  hint: add `host: api.example.com`"),
+    ];
+    for (text, want) in table {
+        let said = try_load(text).unwrap_err().to_string();
+        assert!(said.contains(want), "{text}: {said}");
+    }
+}
+
+#[test]
+fn every_key_that_must_be_there_has_an_example() {
+    let mut all = Vec::new();
+    places(&schema(), &mut Vec::new(), &mut all);
+    let without: Vec<String> = all
+        .iter()
+        .filter(|path| path[0] != "secrets")
+        .filter_map(|path| {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            let Err(Errors(problems)) = try_load(&with(&path, "{}")) else { return None };
+            let missing =
+                problems.into_iter().find(|of| of.reason.ends_with("` is missing") && of.hint.is_none())?;
+            Some(missing.to_string())
+        })
+        .collect();
+    assert_eq!(without, [""; 0]);
+}
+
+#[test]
+fn a_slip_of_the_pen_is_told_as_it_was_meant() {
+    #[rustfmt::skip]
+    let table = [
+        ("replicas: -1", "`-1` is out of range, expected at least 0"),
+        ("replicas: 5000000000", "`5000000000` is out of range, expected at most 4294967295"),
+        ("strategy: { rolling: { max_surge: 200% } }", "`200%` is not a number or percentage (like `3` or `25%`, at most `100%`)"),
+        ("volumes: { data: { mount: data } }", "`data` is not an absolute path\n  hint: did you mean `/data`?"),
+        ("workdir: ./app", "hint: did you mean `/app`?"),
+        ("resources: { memory: 100 GB }", "hint: `100GiB`, or with units of 1000 `100GB`"),
+        ("ports: { http: 80 }\nhealth: { readiness: { http: healthz } }", "hint: did you mean `/healthz`?"),
+        ("ports: { http: 80 }\nhealth: { readiness: { http: \"http://localhost/up\" } }", "hint: did you mean `/up`?"),
+        ("ports: { http: 80 }\nhealth: { readiness: { http: \"http://localhost\" } }", "hint: did you mean `/`?"),
+        ("ports: { http: 80 }\nhealth: { readiness: { http: a b } }", "hint: begins with `/`, like `/health`"),
+        ("hooks: { before: [{ command: [./migrate] }] }", "`hooks.before.0.command`: unknown key\n  hint: `run: [./migrate]`"),
+        ("autoscale: { max: 3 }", "hint: `replicas: { min: 2, max: 10 }` with `windlass scale`; autoscaling comes later"),
+        ("rollback_on: { http_5xx: 5% }", "hint: `status_5xx: { count: 10, within: 1m }`"),
+        ("mode: global", "one instance per host is `per_host: true`"),
+    ];
+    for (rest, want) in table {
+        let said = match try_load(&format!("service: web\nimage: nginx:1\n{rest}\n")) {
+            Ok(_) => "fine".to_owned(),
+            Err(errors) => errors.to_string(),
+        };
+        assert!(said.contains(want), "{rest}: {said}");
+    }
+    let image = |text: &str| try_load(&format!("service: web\nimage: {text}\n")).unwrap_err().to_string();
+    assert!(image("nginx:$TAG").contains("variables are not replaced; give the image with `--set image=…`"));
+    assert!(
+        image("http://registry.internal/web:1").contains("hint: did you mean `registry.internal/web:1`?")
+    );
+}
+
+#[test]
 fn a_second_service_of_a_name_names_the_first_one() {
     let said = try_load("service: a\nimage: x:1\n---\nservice: a\nimage: x:1\n").unwrap_err().to_string();
     assert!(

@@ -246,3 +246,30 @@ fn drain_waits_for_a_lost_host_until_it_is_declared_off() {
     assert_eq!(on(1).map(crate::slot::Slot::run), Some(Phase::Standby));
     assert_eq!(on(2).map(crate::slot::Slot::run), Some(Phase::Running));
 }
+
+/// A first release that failed: nothing moves its slot, and a drain of its host says so instead of going on.
+#[test]
+fn drain_names_the_slot_of_a_release_that_failed() {
+    let release = release(1, |_| {});
+    let mut fleet = fleet(2);
+    let (mut service, slots, releases) = steady(&release, 1, &mut fleet);
+    service.good.clear();
+    let slot = slots.keys().next().unwrap().clone();
+    let host = slots[&slot].host().clone();
+    let step = |fleet: &FleetView| {
+        let (rollout, now) = (None, at(100));
+        advance(&Snapshot { service: &service, slots: &slots, rollout, releases: &releases, fleet, now })
+    };
+    assert!(step(&fleet).waiting.is_empty(), "nothing drains");
+    fleet.members.get_mut(&host).unwrap().scheduling = Scheduling::Draining;
+    let next = step(&fleet);
+    assert!(next.touched.is_empty(), "{:?}", next.touched);
+    let said: Vec<String> = next.waiting.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [format!(
+            "{slot}, which does not leave host {host}: its last rollout did not succeed; deploy, roll back or remove {}",
+            service.id
+        )]
+    );
+}

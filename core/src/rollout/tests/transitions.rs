@@ -77,7 +77,7 @@ fn saying_it_twice_changes_nothing() {
     let (_, mut failed) = rollout_in(State::RollingBack);
     failed.going_back = Some(RollbackMode::RolledBack);
     let error = steer(&failed, RolloutCommand::Abort, "ada", at(9)).unwrap_err();
-    assert_eq!(error.to_string(), "a rollout that is rolling back cannot be aborted");
+    assert_eq!(error.to_string(), "the rollout is rolling back, and cannot be aborted");
 }
 
 #[test]

@@ -2,10 +2,7 @@
 
 use crate::fixture::{at, fleet, reference, release, steady};
 use crate::release::Release;
-use crate::rollout::{
-    Kind, Rollout, ServiceCommand, ServiceCommandError, Snapshot, State, Target, advance, apply_command,
-    start,
-};
+use crate::rollout::{Kind, Rollout, ServiceCommand, Snapshot, State, Target, advance, apply_command, start};
 use crate::service::{Mode, Service};
 
 fn ranged(counter: u64, min: u32, max: u32) -> Release {
@@ -148,7 +145,12 @@ fn what_each_verb_does_while_a_rollout_is_active() {
                 }
                 Err(error) => {
                     assert!(!allowed, "{case}");
-                    assert_eq!(error, ServiceCommandError::Active(rollout.id.clone()), "{case}");
+                    let text = error.to_string();
+                    let want = format!(
+                        "rollout {} of this service is active: to {}, asked for by ",
+                        rollout.id, rollout.to.counter
+                    );
+                    assert!(text.starts_with(&want), "{case}: {text}");
                 }
             }
         }

@@ -8,7 +8,7 @@ use crate::time::{Timestamp, display_measured};
 
 use super::sentence::{NAMED, count, place};
 
-/// What a decision was made from, a line each.
+/// The inputs of a decision, a line each.
 pub(super) fn inputs(decision: &Decision) -> Vec<String> {
     match &decision.what {
         What::Placed { slots, more, refused, more_refused, .. } => {
@@ -126,7 +126,7 @@ fn limits(allowed: &Allowed) -> String {
     )
 }
 
-/// How long the state that is left went without progress, against its deadline.
+/// Time without progress in the state that is left, against its deadline.
 fn waited(clocks: &Clocks, at: Timestamp) -> String {
     let counted = clocks.progress_at.max(clocks.watched_since);
     let deadline = clocks.progress_deadline.map(|span| format!(" of {span}")).unwrap_or_default();
@@ -144,9 +144,9 @@ fn seen(evidence: &Evidence) -> Vec<String> {
         evidence.exit_code.map_or_else(|| "did not exit".to_owned(), |code| format!("exit code {code}"));
     let memory = if evidence.oom_killed { ", killed for memory" } else { "" };
     let mut lines = vec![format!(
-        "{}, the {} clock, {exit}{memory}, {}, at {}",
+        "{} {}, {exit}{memory}, {}, at {}",
         evidence.counter,
-        evidence.clock.as_str(),
+        evidence.clock.phase(),
         counted(evidence.restarts, "restart"),
         evidence.at
     )];

@@ -75,7 +75,7 @@ impl Board {
             Self::Routes => {
                 &["SERVICE", "RELEASE", "REQ/S", "ERRORS", "P95", "IN FLIGHT", "SHARE", "SERVING", "NAMES"]
             }
-            Self::Ingresses => &["HOST", "ENVIRONMENT", "STATE", "WANTED", "HAS", "IN FLIGHT", "REFUSES"],
+            Self::Ingresses => &["HOST", "ENVIRONMENT", "STATE", "DESIRED", "HAS", "IN FLIGHT", "REFUSES"],
         }
     }
 }

@@ -83,7 +83,7 @@ fn of_many_rows_the_wanted_part_is_chosen_in_order() {
     };
     let shown: Vec<Option<f64>> = chosen.iter().map(busy).collect();
     assert!(shown.is_sorted() && shown[0] == Some(0.0), "{shown:?}");
-    // What is not known comes last, and first the other way round.
+    // An unknown value comes last, and first the other way round.
     let last = Wanted { descending: true, from: 0, ..wanted.clone() };
     assert_eq!(busy(&choose(rows.iter(), &last, Timestamp::ZERO).1[0]), None);
     let beyond = Wanted { from: 20_000, ..wanted };

@@ -71,29 +71,29 @@ pub struct StatusView {
     /// Why its rollout is where it is, in words.
     #[serde(default)]
     pub reason: Option<String>,
-    /// How its last rollout ended, where nothing runs and nothing moves it: `r1 failed: no host takes it`.
+    /// End of its last rollout, where nothing runs and nothing moves it: `r1 failed: no host takes it`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
     /// The watch over its release, after the rollout of that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<WatchView>,
-    /// How two releases share its traffic, while both run.
+    /// Shares of two releases in its traffic, while both run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<SharesView>,
-    /// What is wrong with its instances and slots now.
+    /// Conditions of its instances and slots now.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
-    /// How often its instances were started again, in all.
+    /// Restarts of its instances, in all.
     #[serde(default)]
     pub restarts: u32,
-    /// What is wrong with the hosts it is on.
+    /// Conditions of the hosts it is on.
     #[serde(default)]
     pub host_conditions: Vec<ConditionView>,
     /// `host_conditions`, as version 0.1 prints them.
     #[serde(default)]
     #[schemars(extend("deprecated" = true))]
     pub problems: Vec<HostProblems>,
-    /// How many healthy instances each release has.
+    /// Healthy instances by release.
     pub serving: BTreeMap<Counter, u32>,
     /// Every instance, by slot; the one that serves comes first.
     pub instances: Vec<InstanceView>,
@@ -110,11 +110,11 @@ pub struct WatchView {
     pub back_to: Counter,
 }
 
-/// What is wrong with one host.
+/// Conditions of one host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostProblems {
     /// Which.
     pub host: HostId,
-    /// What, the most important first.
+    /// The conditions, the most important first.
     pub problems: Vec<Problem>,
 }

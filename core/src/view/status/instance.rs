@@ -22,7 +22,7 @@ pub struct InstanceView {
     pub slot: SlotId,
     /// Its host.
     pub host: HostId,
-    /// What it is.
+    /// Its state.
     pub state: InstanceState,
     /// Since when.
     pub since: Option<Timestamp>,
@@ -33,9 +33,9 @@ pub struct InstanceView {
     /// When the engine started its present run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// How often it was started again.
+    /// Its restarts.
     pub restarts: u32,
-    /// How it ended last, unasked.
+    /// Its last exit that nobody asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<LastExit>,
     /// Why it is not ready, while it runs and is not.
@@ -66,7 +66,7 @@ pub struct InstanceView {
     /// Share of the time in which its limit of processors held it back, 0 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_percent: Option<f64>,
-    /// What its probe said last.
+    /// Last answer of its probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeStats>,
     /// Its GPUs, by UUID.

@@ -1,4 +1,4 @@
-//! How two releases that run side by side share the traffic of a service.
+//! Shares of two releases that run side by side in the traffic of a service.
 
 use serde::{Deserialize, Serialize};
 

@@ -209,7 +209,7 @@ fn a_child_of_another_service_is_refused_with_the_way() {
 
 #[test]
 fn a_key_of_no_effect_needs_no_note() {
-    let text = "services: { web: { image: 'a:1', user: app, privileged: false, dns: [], tty: false, sysctls: {}, healthcheck: null, \
+    let text = "services: { web: { image: 'a:1', user: app, cpus: 1, mem_limit: 1g, privileged: false, dns: [], tty: false, sysctls: {}, healthcheck: null, \
         restart: always, networks: { default: null }, deploy: { labels: {}, restart_policy: { condition: any } } } }";
     assert!(one(text).1.is_empty(), "{:?}", one(text).1);
 }

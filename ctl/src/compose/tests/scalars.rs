@@ -5,7 +5,7 @@ use super::*;
 /// The value of the variable `V` that is written so, and the notes.
 fn variable(written: &str) -> (String, Vec<String>) {
     let text = format!(
-        "services:\n  web:\n    image: a:1\n    user: app\n    environment:\n      V: {written}\n      Z: z\n"
+        "services:\n  web:\n    image: a:1\n    user: app\n    cpus: 1\n    mem_limit: 1g\n    environment:\n      V: {written}\n      Z: z\n"
     );
     let (manifest, notes) = one(&text);
     let line = manifest.lines().find_map(|line| line.trim().strip_prefix("V: ")).unwrap_or_default();

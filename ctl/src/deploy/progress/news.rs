@@ -12,7 +12,7 @@ use windlass_core::SlotId;
 use windlass_core::rollout::State;
 use windlass_core::view::{RolloutView, SlotView};
 
-use super::away::AGAIN;
+use crate::away::AGAIN;
 use crate::table::{Wait, hook_words};
 
 /// A wait of more than this is worth a line.

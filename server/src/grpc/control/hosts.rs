@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tonic::Status;
 use windlass_core::fleet::{FleetView, Scheduling};
 use windlass_core::host::Liveness;
+use windlass_core::slot::Waiting;
 use windlass_core::view::{self, HostView, Trouble};
 use windlass_core::{HostId, ServiceId, Timestamp};
 use windlass_proto::json::encode;
@@ -84,7 +85,7 @@ pub(super) fn show(coordinator: &Coordinator, caller: &Caller, host: &str) -> Re
 /// The number of slots that can never leave the host, and the waits of the others.
 fn draining(coordinator: &Coordinator, state: &State, host: &HostId, now: Timestamp) -> (u32, Vec<String>) {
     let pins = |release| state.releases.get(&release).is_some_and(|release| release.spec.pins_slots());
-    let pinned = state.slots_on(host).filter(|(_, assignment)| pins(assignment.release())).count();
+    let mut pinned = state.slots_on(host).filter(|(_, assignment)| pins(assignment.release())).count();
     let services: BTreeSet<&ServiceId> = state.slots_on(host).map(|(slot, _)| &slot.service).collect();
     let mut waiting = Vec::new();
     for service in services {
@@ -94,7 +95,10 @@ fn draining(coordinator: &Coordinator, state: &State, host: &HostId, now: Timest
         }
         let waits =
             engine::advance(state, &coordinator.registry, service, now).map(|advance| advance.waiting);
-        waiting.extend(waits.into_iter().flatten().map(|wait| format!("{service}: {wait}")));
+        for wait in waits.into_iter().flatten() {
+            pinned += usize::from(matches!(&wait, Waiting::Unsettled { host: on, .. } if on == host));
+            waiting.push(format!("{service}: {wait}"));
+        }
     }
     (u32::try_from(pinned).unwrap_or(u32::MAX), waiting)
 }
