@@ -128,6 +128,7 @@ impl Fleet {
             previous: None,
             retry_quarantined: false,
             generation: 0,
+            keeps_older: false,
             task: None,
         };
         HostPlan {

@@ -240,6 +240,7 @@ pub fn running(index: u32, release: Digest) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        keeps_older: false,
         task: None,
     }
 }

@@ -70,7 +70,14 @@ impl<'a> SlotContext<'a> {
 
     /// The instance that a restart replaces. It serves until the new one does, as a predecessor.
     pub(super) fn outdated(&self) -> Option<&'a Container> {
-        self.of_planned(|seen| self.is_older(seen))
+        // Of several, the one that has served longest may have requests.
+        let ready = |seen: &Container| seen.health.as_ref().is_some_and(|health| health.ready);
+        let serves = |seen: &&&Container| {
+            let is_mine = seen.release == self.want.release && !self.is_spent(seen) && self.is_older(seen);
+            is_mine && seen.state.is_up() && ready(seen)
+        };
+        let serving = self.seen.iter().filter(serves).min_by_key(|seen| seen.generation).copied();
+        serving.or_else(|| self.of_planned(|seen| self.is_older(seen)))
     }
 
     fn of_planned(&self, which: impl Fn(&Container) -> bool) -> Option<&'a Container> {
@@ -161,6 +168,8 @@ impl<'a> SlotContext<'a> {
                 self.of_previous(Some(&seen.id) == fallback)
             } else if Some(&seen.id) == outdated {
                 self.of_outdated(seen)
+            } else if Some(seen.release) == previous && self.keeps(seen) {
+                Disposition::Keep
             } else if seen.release == self.want.release
                 || Some(seen.release) == previous
                 || self.is_spent(seen)
@@ -191,9 +200,14 @@ impl<'a> SlotContext<'a> {
         self.blocked || ((replaced_by_new || replaced_by_old) && !self.stops_first() && !self.tight)
     }
 
+    /// Whether the plan has an instance run on that a restart replaces.
+    fn keeps(&self, seen: &Container) -> bool {
+        self.want.keeps_older && seen.state.is_up() && !self.is_spent(seen) && !self.stops_first()
+    }
+
     /// The disposition of an instance that a restart replaces. It needs no standby: the new one is of the same release.
     fn of_outdated(&self, seen: &Container) -> Disposition {
-        if self.available {
+        if self.available && !self.keeps(seen) {
             Disposition::Remove
         } else if self.blocked || (seen.state.is_up() && !self.stops_first()) {
             Disposition::Run

@@ -60,6 +60,7 @@ fn running(n: u32, counter: u64) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        keeps_older: false,
         task: None,
     }
 }

@@ -15,6 +15,7 @@ mod guarded;
 mod hooks;
 pub(crate) mod midway;
 mod reach;
+mod restarted;
 pub(crate) mod shifting;
 mod speed;
 mod stopped_first;

@@ -26,6 +26,7 @@ fn assignment(slot: &SlotId, phase: Phase) -> Slot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        keeps_older: false,
         task: None,
     };
     Slot::adopted(host(), want)

@@ -121,6 +121,7 @@ pub(crate) fn want(slot: &SlotId, release: Digest) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        keeps_older: false,
         task: None,
     }
 }

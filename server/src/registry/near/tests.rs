@@ -92,6 +92,7 @@ fn service(state: &mut State, name: &str, replicas: u32, on: &[u32]) -> ServiceI
             previous: None,
             retry_quarantined: false,
             generation: 0,
+            keeps_older: false,
             task: None,
         };
         let host = format!("h{host}").parse().unwrap();
