@@ -75,6 +75,7 @@ fn every_payload_is_signed_and_verified() {
         check_release(&signed_and_verified(PayloadType::Release, tag)).unwrap();
     }
     check_plan(&signed_and_verified(PayloadType::Plan, "plan-3")).unwrap();
+    check_plan(&signed_and_verified(PayloadType::Plan, "plan-4")).unwrap();
     let release: Release = signed_and_verified(PayloadType::Release, "release");
     check_release(&release).unwrap();
     let plan: HostPlan = signed_and_verified(PayloadType::Plan, "plan");
@@ -156,6 +157,7 @@ fn every_field_is_there_and_explained() {
         "release-6",
         "plan",
         "plan-3",
+        "plan-4",
         "receipt",
         "entry",
         "audit",

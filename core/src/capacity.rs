@@ -12,7 +12,7 @@ use crate::host::{Gpu, HostFacts};
 use crate::policy;
 use crate::release::Spec;
 use crate::service::Releases;
-use crate::slot::{Intent, Occupant, Slot};
+use crate::slot::{Intent, Occupant, Older, Slot};
 use crate::units::{Size, cores};
 
 pub use need::{DeviceFull, Need, device_fits};
@@ -108,7 +108,10 @@ impl Taken {
         }
         let target = target.map(|(_, need)| (need, true));
         let other = other.map(|(_, need)| (need, both));
-        self.take(&Need::of_slot(target.into_iter().chain(other)));
+        // An instance that a restart replaces runs beside the new one.
+        let is_kept = slot.older() == Some(Older::Kept);
+        let older = slot.restarted().filter(|_| is_kept).and_then(of).map(|(_, need)| (need, true));
+        self.take(&Need::of_slot(target.into_iter().chain(other).chain(older)));
     }
 
     fn take(&mut self, need: &Need) {

@@ -10,18 +10,20 @@ use crate::id::{FleetId, HostId, RolloutId, SlotId};
 use crate::time::Timestamp;
 
 /// The newest version of the plan payload that this code reads and writes.
-pub const PLAN_VERSION: u32 = 3;
+pub const PLAN_VERSION: u32 = 4;
 /// Every version that it reads. A plan is written in the lowest one that can say what it says.
-pub const PLAN_VERSIONS: [u32; 3] = [1, 2, PLAN_VERSION];
+pub const PLAN_VERSIONS: [u32; 4] = [1, 2, 3, PLAN_VERSION];
 
 /// The version that brought `generation`: restarts, and services of which two never run.
 pub const PLAN_OF_GENERATIONS: u32 = 2;
+/// The version that brought `keeps_older`: an instance that a restart replaces goes on until a later plan lets it go.
+pub const PLAN_OF_KEPT: u32 = 4;
 
 /// The payload of a `plan` envelope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostPlan {
-    /// Version of this format: `3` if a slot has a `task`, `2` if one has a `generation`, else `1`.
+    /// Version of this format: `4` if a slot has `keeps_older`, `3` if one has a `task`, `2` if one has a `generation`, else `1`.
     pub version: u32,
     /// The fleet it was signed for.
     pub fleet: FleetId,
@@ -68,6 +70,9 @@ pub struct PlanSlot {
     /// Rises when a person asks for a new instance of the same release: one of a lower generation is replaced.
     #[serde(default, skip_serializing_if = "is_first")]
     pub generation: u64,
+    /// Instances of its release that a restart replaces run on beside the new one, until a later plan does not say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_older: bool,
     /// A hook of the slot's release that the host runs once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
@@ -98,7 +103,9 @@ impl HostPlan {
     /// The lowest version that can say what `slots` say.
     pub fn version_for(slots: &[PlanSlot]) -> u32 {
         let any = |says: fn(&PlanSlot) -> bool| slots.iter().any(says);
-        if any(|slot| slot.task.is_some()) {
+        if any(|slot| slot.keeps_older) {
+            PLAN_OF_KEPT
+        } else if any(|slot| slot.task.is_some()) {
             3
         } else if any(|slot| slot.generation > 0) {
             2

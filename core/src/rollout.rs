@@ -38,6 +38,7 @@ pub(crate) mod hooks;
 mod instances;
 mod machine;
 pub(crate) mod model;
+pub(crate) mod older;
 pub(crate) mod places;
 mod placing;
 pub(crate) mod planner;

@@ -26,6 +26,6 @@ pub(crate) use budget::{Cost, DisruptionBudget, Limits};
 pub use change::{InvalidTransition, apply};
 pub(crate) use facts::{Certainty, Seen, SlotFacts};
 pub use intent::Intent;
-pub use model::{Occupant, Role, Slot, Trial};
+pub use model::{Occupant, Older, Role, Slot, Trial};
 pub use transition::Transition;
 pub use waiting::{HeldUp, Waiting};

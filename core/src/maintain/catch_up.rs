@@ -5,6 +5,7 @@ use crate::id::SlotId;
 use crate::plan::{Order, Phase};
 use crate::release::Release;
 use crate::rollout::model::KEEP_OLD;
+use crate::rollout::older;
 use crate::rollout::planner::Planner;
 use crate::rollout::revert::revert;
 use crate::service::ReleaseRef;
@@ -54,12 +55,14 @@ fn begin(planner: &mut Planner<'_>, slot: &SlotId, release: &Release, budget: &m
         return;
     }
     let beside = planner.slots[slot].other().map(|other| other.release);
-    let (order, _) = planner.order(slot, &release.spec, beside);
+    let (order, _) =
+        older::order(planner, slot).unwrap_or_else(|| planner.order(slot, &release.spec, beside));
     if order == Order::StopFirst {
         let facts = planner.facts(slot);
         if let Err(waiting) = budget.admit(&facts, Cost::stop(&facts)) {
             return planner.wait(waiting);
         }
     }
-    planner.apply(slot, &Transition::Start { order, generation: 0, makes_way: false });
+    let start = Transition::Start { order, generation: 0, makes_way: false, keeps_older: false };
+    planner.apply(slot, &start);
 }

@@ -46,6 +46,8 @@ enum Part {
     Outdated,
     /// It is the predecessor, which may be the fallback too.
     Previous { is_fallback: bool },
+    /// It is an instance of the predecessor's release that a restart was replacing, and that the plan keeps.
+    OlderPrevious,
     /// It is the armed fallback, and not the predecessor.
     Fallback,
     /// It is a second one of the same release, or one to be replaced.
@@ -97,7 +99,14 @@ impl<'a> SlotContext<'a> {
 
     /// The instance that a restart replaces. It serves until the new one does, as a predecessor.
     pub(super) fn outdated(&self) -> Option<&'a Container> {
-        self.of_planned(|seen| self.is_older(seen))
+        // Of several, the one that has served longest may have requests.
+        let ready = |seen: &Container| seen.health.as_ref().is_some_and(|health| health.ready);
+        let serves = |seen: &&&Container| {
+            let is_mine = seen.release == self.want.release && !self.is_spent(seen) && self.is_older(seen);
+            is_mine && seen.state.is_up() && ready(seen)
+        };
+        let serving = self.seen.iter().filter(serves).min_by_key(|seen| seen.generation).copied();
+        serving.or_else(|| self.of_planned(|seen| self.is_older(seen)))
     }
 
     fn of_planned(&self, which: impl Fn(&Container) -> bool) -> Option<&'a Container> {
@@ -188,6 +197,8 @@ impl<'a> SlotContext<'a> {
                 Part::Previous { is_fallback: is(fallback) }
             } else if is(fallback) {
                 Part::Fallback
+            } else if Some(seen.release) == previous && self.keeps(seen) {
+                Part::OlderPrevious
             } else if seen.release == self.want.release
                 || Some(seen.release) == previous
                 || self.is_spent(seen)
@@ -213,10 +224,13 @@ impl<'a> SlotContext<'a> {
                 Disposition::Run
             }
             (Mode::Restoring, Part::Previous { is_fallback: false }) => self.when_restoring(seen),
-            (Mode::Restoring, Part::Target | Part::Surplus | Part::Unnamed) => Disposition::Remove,
+            (Mode::Restoring, Part::Target | Part::OlderPrevious | Part::Surplus | Part::Unnamed) => {
+                Disposition::Remove
+            }
             (Mode::Usual, Part::Target) => self.of_target(),
             (Mode::Usual, Part::Outdated) => self.of_outdated(seen),
             (Mode::Usual, Part::Previous { is_fallback }) => self.of_previous(is_fallback),
+            (Mode::Usual, Part::OlderPrevious) => Disposition::Keep,
             (Mode::Usual, Part::Surplus) => Disposition::Remove,
             (Mode::Usual, Part::Fallback | Part::Unnamed) if self.must_wait() => Disposition::Keep,
             (Mode::Usual, Part::Fallback) => Disposition::Standby,
@@ -237,9 +251,14 @@ impl<'a> SlotContext<'a> {
         self.blocked || ((replaced_by_new || replaced_by_old) && !self.stops_first() && !self.tight)
     }
 
+    /// Whether the plan has an instance run on that a restart replaces.
+    fn keeps(&self, seen: &Container) -> bool {
+        self.want.keeps_older && seen.state.is_up() && !self.is_spent(seen) && !self.stops_first()
+    }
+
     /// The disposition of an instance that a restart replaces. It needs no standby: the new one is of the same release.
     fn of_outdated(&self, seen: &Container) -> Disposition {
-        if self.available {
+        if self.available && !self.keeps(seen) {
             Disposition::Remove
         } else if self.blocked || (seen.state.is_up() && !self.stops_first()) {
             Disposition::Run

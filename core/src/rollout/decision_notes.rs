@@ -64,6 +64,7 @@ impl Planner<'_> {
             Transition::Retry => self.retried(slot),
             Transition::Create { .. }
             | Transition::Adopt { .. }
+            | Transition::LetGo { .. }
             | Transition::Drain { .. }
             | Transition::Rest { .. }
             | Transition::Keep { .. }

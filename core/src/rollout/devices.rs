@@ -7,6 +7,7 @@ use crate::plan::Phase;
 use crate::release::Spec;
 use crate::slot::Transition;
 
+use super::older;
 use super::planner::Planner;
 
 impl Planner<'_> {
@@ -67,7 +68,8 @@ pub(crate) fn replace_lost(planner: &mut Planner<'_>) {
         let beside = Some(release).filter(|_| runs).map(|_| planner.slots[&slot].release());
         let (order, _) = planner.order_with(&slot, &release.spec, &gpus, beside);
         let because = Some(format!("{} has lost its GPU", host));
-        planner.apply_because(&slot, &Transition::Move { gpus, order }, because);
+        let keeps_older = older::is_kept(planner, &slot, &release.spec, order);
+        planner.apply_because(&slot, &Transition::Move { gpus, order, keeps_older }, because);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::Instance;
 use crate::plan::Order;
-use crate::slot::{HeldUp, Intent, Transition, Waiting};
+use crate::slot::{HeldUp, Intent, Older, Transition, Waiting};
 use crate::traffic::{Asked, Routed, port_of};
 use crate::units::Span;
 
@@ -26,7 +26,7 @@ impl Planner<'_> {
         }
         let target = Some(before.release).filter(|_| before.run.runs());
         let other = before.other.filter(|(_, run)| run.runs()).map(|(release, _)| release);
-        // The instance that a restart replaces is of the same release, and its host stops it by itself.
+        // The instance that a restart replaces is of the same release.
         let goes_first = after.release == before.release
             && after.generation > before.generation
             && after.order == Order::StopFirst;
@@ -34,15 +34,21 @@ impl Planner<'_> {
             let stops =
                 |release: &Digest| !after.has_run(release) || (goes_first && *release == after.release);
             let release = release.filter(stops)?;
-            self.still_routed(slot, &release)
+            self.still_routed(slot, &release, u64::MAX)
         };
         let (target, other) = (waits(target), waits(other));
-        let Some(routed) =
-            target.clone().into_iter().chain(other.clone()).max_by_key(|(_, timeout)| *timeout)
-        else {
+        let lets_go = before.older == Some(Older::Kept) && after.older == Some(Older::LetGo);
+        let older = Some(before.release).filter(|_| lets_go);
+        let older = older.and_then(|release| self.still_routed(slot, &release, before.generation));
+        let all = [&target, &other, &older].into_iter().flatten();
+        let Some(routed) = all.max_by_key(|(_, timeout)| *timeout).cloned() else {
             return false;
         };
         self.note_drain(slot, routed);
+        // The table leads nowhere but to the newer instance while that serves.
+        if older.is_some() {
+            return true;
+        }
         self.apply(slot, &Transition::Drain { target: target.is_some(), other: other.is_some() });
         true
     }
@@ -56,7 +62,7 @@ impl Planner<'_> {
         let Some(release) = restored.filter(|release| !is_promoted && !after.has_run(release)) else {
             return false;
         };
-        let Some(routed) = self.still_routed(slot, &release) else { return false };
+        let Some(routed) = self.still_routed(slot, &release, u64::MAX) else { return false };
         self.note_drain(slot, routed);
         self.apply(slot, &Transition::Restored { release });
         true
@@ -70,14 +76,15 @@ impl Planner<'_> {
         self.drain(slot, timeout.duration(), waiting);
     }
 
-    /// Requests that may still go to the instance of `release`, and how long they keep it alive; `None` if it may stop: it does not run as far as is known,
-    /// its host is lost, or no request is under way and none will come.
-    fn still_routed(&self, slot: &SlotId, release: &Digest) -> Option<(Routed, Span)> {
+    /// Requests that may still go to the instances of `release` of a generation below `below`, and how long they keep them alive; `None`
+    /// if they may stop: none runs as far as is known, its host is lost, or no request is under way and none will come.
+    fn still_routed(&self, slot: &SlotId, release: &Digest, below: u64) -> Option<(Routed, Span)> {
         let (facts, traffic) = (self.facts(slot), self.snapshot.fleet.traffic()?);
         let spec = &self.release(release)?.spec;
         let member = self.member_of(slot).filter(|_| !facts.is_lost())?;
         let address: IpAddr = member.facts.address.parse().ok()?;
-        let runs = |seen: &&Instance| &seen.release == release && seen.state.is_running();
+        let runs =
+            |seen: &&Instance| &seen.release == release && seen.generation < below && seen.state.is_running();
         // A host that is silent, or has connected again and not reported yet, is taken at its last word. Of one that has said
         // nothing since this coordinator began, the table tells.
         let word = member.observation.as_deref().or(member.last_report.as_deref());

@@ -10,7 +10,7 @@ use crate::slot::Slot;
 use super::model::{Advance, Snapshot, State};
 use super::planner::Planner;
 use super::{
-    devices, ending, exclusive, hooks, placing, preparing, rolling_back, soaking, strategy, triggers,
+    devices, ending, exclusive, hooks, older, placing, preparing, rolling_back, soaking, strategy, triggers,
 };
 use crate::maintain;
 
@@ -60,6 +60,7 @@ fn step(planner: &mut Planner<'_>) {
     exclusive::sweep(planner);
     hooks::follow(planner);
     devices::replace_lost(planner);
+    older::let_go(planner);
     match planner.state() {
         Some(State::Pending) => placing::place(planner),
         Some(State::Preparing) => preparing::step(planner),

@@ -15,6 +15,7 @@ use super::decision::{Chosen, Instead};
 use super::elsewhere::{self, Full, Sides, stands_beside};
 use super::ending;
 use super::model::{Kind, Reason, RollbackMode, State};
+use super::older;
 use super::planner::{NewSlot, Planner};
 use super::returning;
 use super::revert;
@@ -41,6 +42,9 @@ pub(crate) fn place(planner: &mut Planner<'_>) {
     if planner.rollout().is_restart() && !planner.slots.is_empty() && all_run(planner, &to.digest) {
         // Every slot stays where it is.
         return planner.go(State::Preparing);
+    }
+    if planner.rollout().kind == Kind::Deploy && older::are_on_their_way(planner, release) {
+        return;
     }
     match find_all(planner, to, release) {
         _ if planner.is_full() || planner.drains() => {}

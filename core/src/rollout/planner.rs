@@ -232,7 +232,8 @@ impl<'a> Planner<'a> {
             return false;
         }
         let Some(before) = self.slots.get(slot) else { return false };
-        let drained = transition.stops() && slot::Intent::from(before).drains();
+        let lets_go = matches!(transition, Transition::LetGo { .. });
+        let drained = transition.stops() && (lets_go || slot::Intent::from(before).drains());
         if &after == before || !self.may_touch(slot) {
             return false;
         }

@@ -6,6 +6,7 @@ use crate::plan::{Order, Phase};
 use crate::service::ReleaseRef;
 use crate::slot::{Cost, DisruptionBudget, Seen, Transition};
 
+use super::older;
 use super::planner::Planner;
 
 /// Takes `slot` back to `good`. Answers false if its instance may not be stopped yet: it may serve, and its host is lost, or as
@@ -39,7 +40,8 @@ pub(crate) fn revert(
         None => (intent.order, None),
         Some(_) => {
             let gpus = planner.slots[slot].devices_of(&good.digest).to_vec();
-            planner.order_with(slot, &release.spec, &gpus, beside)
+            older::order(planner, slot)
+                .unwrap_or_else(|| planner.order_with(slot, &release.spec, &gpus, beside))
         }
     };
     let stops = beside.is_some() && order == Order::StopFirst;

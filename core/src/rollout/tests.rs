@@ -14,6 +14,7 @@ mod guarded;
 mod hooks;
 pub(crate) mod midway;
 mod reach;
+mod restarted;
 pub(crate) mod shifting;
 mod speed;
 mod stopped_first;

@@ -1,6 +1,6 @@
 //! The only writer of a slot.
 
-use super::model::{Occupant, Role, Slot, Trial};
+use super::model::{Occupant, Older, Role, Slot, Trial};
 use super::transition::Transition;
 use crate::digest::Digest;
 use crate::id::HostId;
@@ -37,6 +37,7 @@ pub fn apply(slot: Option<&Slot>, transition: &Transition) -> Result<Slot, Inval
                     until: None,
                 },
                 other: None,
+                older: None,
                 task: None,
             })
         }
@@ -48,6 +49,7 @@ pub fn apply(slot: Option<&Slot>, transition: &Transition) -> Result<Slot, Inval
         (Some(before), transition) => {
             let mut slot = before.clone();
             change(&mut slot, transition);
+            keep_older(&mut slot, before.restarted().map(|of| of.release));
             Ok(slot)
         }
     }
@@ -71,22 +73,27 @@ fn change(slot: &mut Slot, transition: &Transition) {
             let stays = incumbent.as_ref() == Some(release);
             rejoin(slot);
             let gpus_before = slot.target.gpus.clone();
+            let other = incumbent.filter(|_| !stays).map(|release| slot.beside(release, gpus_before));
             retarget(slot, *release);
             slot.target.run = if stays { Phase::Running } else { Phase::Pulled };
             slot.target.gpus.clone_from(gpus);
             slot.trial = (!good).then_some(Trial { fallback: *fallback });
             slot.order = if *stopped { Order::StopFirst } else { Order::StartFirst };
             slot.retry = *retry;
-            slot.other =
-                incumbent.filter(|_| !stays).map(|release| beside(release, Phase::Running, gpus_before));
+            slot.other = other;
         }
-        Transition::Start { order, generation, makes_way } => {
+        Transition::Start { order, generation, makes_way, keeps_older } => {
+            let restarts = slot.target.run.runs() && *generation > slot.target.generation;
+            slot.older = (restarts && *keeps_older).then_some(Older::Kept);
             slot.target.run = Phase::Running;
             slot.target.generation = slot.target.generation.max(*generation);
             slot.order = *order;
             if *order == Order::StopFirst || *makes_way {
                 rest(slot);
             }
+        }
+        Transition::LetGo { by_host } => {
+            slot.older = slot.older.filter(|_| !by_host).map(|_| Older::LetGo);
         }
         Transition::Drain { target, other } => {
             let drain = |occupant: &mut Occupant, asked: bool| {
@@ -143,8 +150,10 @@ fn change(slot: &mut Slot, transition: &Transition) {
             rejoin(slot);
             // Each keeps its own devices.
             let gpus = slot.devices_of(to).to_vec();
-            slot.other = other.map(|release| beside(release, run, slot.devices_of(&release).to_vec()));
+            let other = other
+                .map(|release| Occupant { run, ..slot.beside(release, slot.devices_of(&release).to_vec()) });
             retarget(slot, *to);
+            slot.other = other;
             slot.target.gpus = gpus;
             slot.target.run = if *starts { Phase::Running } else { Phase::Standby };
             slot.trial = None;
@@ -162,16 +171,17 @@ fn change(slot: &mut Slot, transition: &Transition) {
             slot.retry = false;
             slot.role = Role::Member;
         }
-        Transition::Move { gpus, order } => {
+        Transition::Move { gpus, order, keeps_older } => {
             slot.target.gpus.clone_from(gpus);
             if slot.target.run.runs() {
                 slot.target.generation = slot.target.generation.saturating_add(1);
                 slot.order = *order;
+                slot.older = keeps_older.then_some(Older::Kept);
             }
         }
         Transition::Restored { release } => {
             let gpus = slot.devices_of(release).to_vec();
-            slot.other = Some(beside(*release, Phase::Running, gpus));
+            slot.other = Some(slot.beside(*release, gpus));
             if slot.target.run.runs() {
                 slot.target.run = Phase::Pulled;
             }
@@ -199,10 +209,18 @@ fn change(slot: &mut Slot, transition: &Transition) {
 
 fn retarget(slot: &mut Slot, release: Digest) {
     if slot.target.release != release {
-        slot.target.generation = 0;
+        slot.target.generation = slot.generation_of(&release);
         slot.task = None;
     }
     slot.target.release = release;
+}
+
+/// Forgets the instances that a restart of `release` has replaced, unless that runs on as the target; those that are kept also
+/// where it runs on beside a target that is not begun.
+fn keep_older(slot: &mut Slot, release: Option<Digest>) {
+    let stays = |of: &Occupant| Some(of.release) == release && of.run.runs();
+    let is_kept = slot.older == Some(Older::Kept) && slot.restarted().is_some_and(stays);
+    slot.older = slot.older.filter(|_| is_kept || stays(&slot.target));
 }
 
 /// One that gets a part in a rollout is a member, whatever it was kept for.
@@ -212,8 +230,18 @@ fn rejoin(slot: &mut Slot) {
     }
 }
 
-const fn beside(release: Digest, run: Phase, gpus: Vec<String>) -> Occupant {
-    Occupant { release, run, generation: 0, gpus, until: None }
+impl Slot {
+    /// The generation of its instance of `release`, as far as that tells it from one that is kept beside it.
+    fn generation_of(&self, release: &Digest) -> u64 {
+        let of = self.restarted().filter(|of| &of.release == release && self.older == Some(Older::Kept));
+        of.map_or(0, |of| of.generation)
+    }
+
+    /// Its instance of `release` as the second one, which runs.
+    fn beside(&self, release: Digest, gpus: Vec<String>) -> Occupant {
+        let generation = self.generation_of(&release);
+        Occupant { release, run: Phase::Running, generation, gpus, until: None }
+    }
 }
 
 fn rest(slot: &mut Slot) {
@@ -245,11 +273,9 @@ fn bring_to(slot: &mut Slot, release: Digest, good: bool, fallback: Option<Diges
         Phase::Pulled | Phase::Standby | Phase::Absent => older,
     };
     let stays = incumbent == Some(release);
-    let gpus = slot.target.gpus.clone();
-    slot.target.release = release;
-    slot.target.generation = 0;
-    slot.task = None;
+    let other = incumbent.filter(|_| !stays).map(|of| slot.beside(of, slot.target.gpus.clone()));
+    retarget(slot, release);
     slot.target.run = if stays { Phase::Running } else { Phase::Pulled };
     // Its order stays: where the older one stopped first, nothing may serve yet, and that counts until something does.
-    slot.other = incumbent.filter(|_| !stays).map(|release| beside(release, Phase::Running, gpus));
+    slot.other = other;
 }

@@ -186,6 +186,22 @@ impl<'a> SlotFacts<'a> {
         Ok(!self.word()?.is_some_and(|seen| seen.instances.iter().any(is_older)))
     }
 
+    /// How many instances of `release` from before the restart `generation`, and how many since, ran in it when it was last heard
+    /// of, under whichever plan.
+    pub(crate) fn last_ran_of(&self, release: &Digest, generation: u64) -> (usize, usize) {
+        let seen = self.last.into_iter().flat_map(|seen| &seen.instances);
+        let runs = seen.filter(|i| &i.release == release && i.state.is_running());
+        let (older, newer): (Vec<_>, Vec<_>) = runs.partition(|i| i.generation < generation);
+        (older.len(), newer.len())
+    }
+
+    /// Whether its target has not been available yet.
+    pub(crate) fn is_unproven(&self) -> bool {
+        let Ok(Some(seen)) = self.word() else { return false };
+        let release = &self.intent.release;
+        seen.current_of(release, self.least_generation(release)).is_none_or(|seen| seen.vitals.unproven)
+    }
+
     /// Whether `release` is known not to run in it.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The intent of a slot as plain data, and what it lets run: asked by coordinator, capacity, recovery and simulation alike.
 
-use super::model::Slot;
+use super::model::{Older, Slot};
 use crate::digest::Digest;
 use crate::observation::Instance;
 use crate::plan::{Order, Phase, PlanSlot};
@@ -22,6 +22,8 @@ pub struct Intent {
     pub fallback: Option<Digest>,
     /// Release and desired state of the second instance.
     pub other: Option<(Digest, Phase)>,
+    /// The fate of the instances that a restart replaces.
+    pub older: Option<Older>,
 }
 
 impl From<&PlanSlot> for Intent {
@@ -34,6 +36,7 @@ impl From<&PlanSlot> for Intent {
             good: part.good,
             fallback: part.fallback,
             other: part.previous.as_ref().map(|previous| (previous.release, previous.phase)),
+            older: part.keeps_older.then_some(Older::Kept),
         }
     }
 }
@@ -48,6 +51,7 @@ impl From<&Slot> for Intent {
             good: slot.is_good(),
             fallback: slot.fallback(),
             other: slot.other().map(|other| (other.release, other.run)),
+            older: slot.older(),
         }
     }
 }
@@ -76,8 +80,11 @@ impl Intent {
 
     /// Whether `instance` is to finish what it has, since it is about to stop.
     pub fn is_draining(&self, instance: &Instance) -> bool {
-        let run =
-            if instance.release == self.release { Some(self.run) } else { self.other_of(&instance.release) };
+        let is_target = instance.release == self.release;
+        if is_target && instance.generation < self.generation && self.older == Some(Older::LetGo) {
+            return true;
+        }
+        let run = if is_target { Some(self.run) } else { self.other_of(&instance.release) };
         run == Some(Phase::Draining)
     }
 

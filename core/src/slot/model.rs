@@ -25,6 +25,8 @@ pub struct Slot {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) other: Option<Occupant>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) older: Option<Older>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) task: Option<Task>,
 }
 
@@ -58,6 +60,16 @@ pub struct Trial {
     /// The last good release, restored if the target fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Digest>,
+}
+
+/// The instances that a restart replaces, as the coordinator has them go. Without it their host stops them by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Older {
+    /// They run on beside the new one.
+    Kept,
+    /// They get no requests, and stop.
+    LetGo,
 }
 
 /// An instance of a slot, as it is meant to be.
@@ -118,6 +130,16 @@ impl Slot {
     /// The second instance: what the target replaces.
     pub const fn other(&self) -> Option<&Occupant> {
         self.other.as_ref()
+    }
+
+    /// The fate of the instances that a restart replaces.
+    pub const fn older(&self) -> Option<Older> {
+        self.older
+    }
+
+    /// The instance that a restart has made: the target, or the second one where another target is not begun yet.
+    pub fn restarted(&self) -> Option<&Occupant> {
+        if self.target.run == Phase::Pulled { self.other.as_ref() } else { Some(&self.target) }
     }
 
     /// The hook of its release that its host runs.
@@ -201,6 +223,7 @@ impl Slot {
             previous: self.other.as_ref().map(|other| Previous { release: other.release, phase: other.run }),
             retry_quarantined: self.retry,
             generation: self.target.generation,
+            keeps_older: self.older == Some(Older::Kept),
             task: self.task.clone(),
         }
     }
@@ -231,6 +254,7 @@ impl Slot {
                 until: None,
             },
             other,
+            older: part.keeps_older.then_some(Older::Kept),
             task: part.task,
         }
     }
@@ -242,9 +266,10 @@ impl Slot {
     pub(crate) fn edit(&mut self, change: impl FnOnce(&mut PlanSlot)) {
         let mut part = self.plan();
         change(&mut part);
-        let (role, until) = (self.role.clone(), self.standby_until());
+        let (role, until, older) = (self.role.clone(), self.standby_until(), self.older);
         let mut edited = Self::adopted(self.host.clone(), part);
         edited.role = role;
+        edited.older = edited.older.or(older.filter(|older| *older == Older::LetGo));
         edited.other.iter_mut().for_each(|other| other.until = until);
         *self = edited;
     }

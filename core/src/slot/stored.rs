@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::model::{Occupant, Role, Slot, Trial};
+use super::model::{Occupant, Older, Role, Slot, Trial};
 use crate::id::{HostId, SlotId};
 use crate::plan::{Order, PlanSlot, Task};
 use crate::time::Timestamp;
@@ -34,6 +34,8 @@ pub(super) struct IntentRecord {
     #[serde(default)]
     other: Option<Occupant>,
     #[serde(default)]
+    older: Option<Older>,
+    #[serde(default)]
     task: Option<Task>,
 }
 
@@ -52,8 +54,9 @@ impl From<StoredSlot> for Slot {
     fn from(stored: StoredSlot) -> Self {
         match stored {
             StoredSlot::Intent(record) => {
-                let IntentRecord { id, host, order, role, trial, retry, target, other, task } = *record;
-                Self { id, host, order, role, trial, retry, target, other, task }
+                let IntentRecord { id, host, order, role, trial, retry, target, other, older, task } =
+                    *record;
+                Self { id, host, order, role, trial, retry, target, other, older, task }
             }
             StoredSlot::Plan(form) => {
                 let mut slot = Self::adopted(form.host, form.want);

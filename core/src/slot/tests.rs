@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Intent, Slot, Transition, apply};
+use super::{Intent, Older, Slot, Transition, apply};
 use crate::digest::Digest;
 use crate::fixture::{at, want};
 use crate::id::{HostId, SlotId};
@@ -42,9 +42,17 @@ fn transitions() -> Vec<Transition> {
         all.push(Transition::Drain { target: yes, other: true });
         all.push(Transition::Promote { serves: yes, until: at(8) });
         all.push(Transition::Park { makes_way: yes });
+        all.push(Transition::LetGo { by_host: yes });
         for order in [Order::StartFirst, Order::StopFirst] {
-            all.push(Transition::Move { gpus: vec!["gpu-1".to_owned()], order });
-            all.push(Transition::Start { order, generation: u64::from(yes), makes_way: yes });
+            for keeps_older in [false, true] {
+                all.push(Transition::Move { gpus: vec!["gpu-1".to_owned()], order, keeps_older });
+                all.push(Transition::Start {
+                    order,
+                    generation: u64::from(yes),
+                    makes_way: yes,
+                    keeps_older,
+                });
+            }
             for beside in [None, Some(new)] {
                 all.push(Transition::Revert { to: old, beside, order, starts: yes });
             }
@@ -167,7 +175,10 @@ fn a_plan_and_back_loses_no_intent() {
         let part = slot.plan();
         let adopted = Slot::adopted(slot.host().clone(), part.clone());
         assert_eq!(adopted.plan(), part);
-        assert_eq!(Intent::from(&part), Intent::from(&slot), "a plan and its slot let run the same");
+        // An instance that was let go is no matter of its plan any more.
+        let intent = Intent::from(&slot);
+        let intent = Intent { older: intent.older.filter(|older| *older == Older::Kept), ..intent };
+        assert_eq!(Intent::from(&part), intent, "a plan and its slot let run the same");
     }
 }
 
@@ -208,4 +219,57 @@ fn every_slot_is_stored_and_read_as_it_is() {
     }
     let plain = Slot::adopted(host(), want(&id(), digest(1)));
     assert!(serde_json::to_string(&plain).unwrap().len() < 260);
+}
+
+/// A restart whose old instance is kept: the slot, and what is on the side of `release` then.
+fn restarted() -> Slot {
+    let start =
+        Transition::Start { order: Order::StartFirst, generation: 2, makes_way: false, keeps_older: true };
+    apply(Some(&created(true, true)), &start).unwrap()
+}
+
+fn prepare(release: Digest, incumbent: Digest) -> Transition {
+    let (fallback, gpus) = (None, Vec::new());
+    Transition::Prepare {
+        release,
+        incumbent: Some(incumbent),
+        good: true,
+        fallback,
+        retry: false,
+        gpus,
+        stopped: false,
+    }
+}
+
+#[test]
+fn a_kept_instance_goes_with_its_release_and_comes_back_with_it() {
+    let (old, new) = (digest(1), digest(2));
+    let slot = restarted();
+    assert_eq!((slot.older(), slot.plan().keeps_older), (Some(Older::Kept), true));
+    // Another release is prepared, and it goes back before that is begun: the two are told apart as before.
+    let prepared = apply(Some(&slot), &prepare(new, old)).unwrap();
+    assert_eq!((prepared.older(), prepared.target().generation), (Some(Older::Kept), 0));
+    let third = apply(Some(&prepared), &prepare(digest(3), old)).unwrap();
+    for prepared in [prepared, third] {
+        let revert = Transition::Revert { to: old, beside: None, order: Order::StartFirst, starts: true };
+        let back = apply(Some(&prepared), &revert).unwrap();
+        assert_eq!((back.older(), back.target().generation), (Some(Older::Kept), 2));
+        let start = |order| Transition::Start { order, generation: 0, makes_way: false, keeps_older: false };
+        for order in [Order::StartFirst, Order::StopFirst] {
+            let begun = apply(Some(&prepared), &start(order)).unwrap();
+            assert_eq!((begun.older(), begun.target().generation), (None, 0), "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn a_let_go_instance_is_of_its_restart_only() {
+    let let_go = apply(Some(&restarted()), &Transition::LetGo { by_host: false }).unwrap();
+    assert_eq!((let_go.older(), let_go.plan().keeps_older), (Some(Older::LetGo), false));
+    let by_host = apply(Some(&restarted()), &Transition::LetGo { by_host: true }).unwrap();
+    assert_eq!(by_host.older(), None);
+    let prepared = apply(Some(&let_go), &prepare(digest(2), digest(1))).unwrap();
+    assert_eq!((prepared.older(), prepared.other().map(|other| other.generation)), (None, Some(0)));
+    let never = apply(Some(&created(true, true)), &Transition::LetGo { by_host: false }).unwrap();
+    assert_eq!(never, created(true, true));
 }

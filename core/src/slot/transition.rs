@@ -7,6 +7,7 @@
 //! | Prepare | any | another target is pulled, beside the instance that serves |
 //! | Start | any | its target runs, beside the second instance or in its place |
 //! | Drain | one that is about to stop | the instances that stop get no new requests, and finish what they have |
+//! | LetGo | one with an instance that a restart has replaced | that one stops, or its host stops it by itself |
 //! | Rest | two instances | the second one is stopped and kept |
 //! | Forget | two instances | the second one is removed |
 //! | Promote | any | its target is good |
@@ -85,6 +86,13 @@ pub enum Transition {
         generation: u64,
         /// Whether the second instance makes way, whichever goes first.
         makes_way: bool,
+        /// Whether an instance that it replaces as a restart goes on until it is let go.
+        keeps_older: bool,
+    },
+    /// The instances that a restart has replaced stop.
+    LetGo {
+        /// Whether that is left to their host: it reads no plan which keeps them, or nothing has replaced them after all.
+        by_host: bool,
     },
     /// Instances that are about to stop get no new requests, and finish what they have.
     Drain {
@@ -143,6 +151,8 @@ pub enum Transition {
         gpus: Vec<String>,
         /// Which instance goes first, where the target runs.
         order: Order,
+        /// Whether the instance that runs goes on until it is let go.
+        keeps_older: bool,
     },
     /// The instance that the host has restored, in the place of one that failed, is the second instance from now on.
     Restored {
@@ -190,6 +200,7 @@ impl Transition {
             | Self::Forget
             | Self::Promote { .. }
             | Self::Start { .. }
+            | Self::LetGo { by_host: false }
             | Self::Park { .. }
             | Self::Abandon
             | Self::Revert { .. }
@@ -199,6 +210,7 @@ impl Transition {
             | Self::Adopt { .. }
             | Self::Drain { .. }
             | Self::Keep { .. }
+            | Self::LetGo { by_host: true }
             | Self::Move { .. }
             | Self::Resume
             | Self::Restored { .. }

@@ -24,7 +24,7 @@ pub fn check_plan(plan: &HostPlan) -> Result<(), Refusal> {
     }
     ensure(
         plan.version >= HostPlan::version_for(&plan.slots),
-        "`generation` or `task` stands in a plan of a version that has none",
+        "`generation`, `task` or `keeps_older` stands in a plan of a version that has none",
     )?;
     ensure(plan.seq > 0, "`seq` is 0")?;
     ensure(plan.expires_at > plan.issued_at, "`expires_at` is not after `issued_at`")?;

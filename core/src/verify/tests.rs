@@ -62,13 +62,15 @@ fn task(hook: &str) -> Option<crate::plan::Task> {
 fn plans_that_make_no_sense() {
     type Case = (&'static str, bool, fn(&mut HostPlan));
     #[rustfmt::skip]
-    let table: [Case; 18] = [
+    let table: [Case; 20] = [
         ("sound", true, |_| {}),
         ("no slots", true, |p| p.slots.clear()),
-        ("a version to come", false, |p| p.version = 4),
+        ("a version to come", false, |p| p.version = 5),
         ("version 2", true, |p| p.version = 2),
         ("a restart in version 2", true, |p| (p.version, p.slots[0].generation) = (2, 1)),
         ("a restart in version 1", false, |p| p.slots[0].generation = 1),
+        ("a kept instance in version 4", true, |p| (p.version, p.slots[0].keeps_older) = (4, true)),
+        ("a kept instance in version 3", false, |p| (p.version, p.slots[0].keeps_older) = (3, true)),
         ("a hook in version 3", true, |p| (p.version, p.slots[0].task) = (3, task("test"))),
         ("a hook in version 2", false, |p| (p.version, p.slots[0].task) = (2, task("test"))),
         ("a hook with a bad name", false, |p| (p.version, p.slots[0].task) = (3, task("../test"))),

@@ -1,5 +1,7 @@
 //! New instances of a good release that do not start: what they were to replace serves on, and it is said why.
 
+use std::time::Duration;
+
 use windlass_core::observation::{FailureReason, SlotStatus};
 use windlass_core::plan::{Order, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::StartFailure;
@@ -87,4 +89,48 @@ fn a_restart_beside_a_predecessor_that_is_to_rest_gets_a_side() {
         let (made, stopped) = (done("launch production.web.0.r2.3"), done("stop production.web.0.r2.2"));
         assert_eq!(made < stopped, order == Order::StartFirst, "{:#?}", world.journal);
     }
+}
+
+/// Requests may still go to the old instance: it stops when a later plan lets it go, and nothing that happens on the host does it sooner.
+#[test]
+fn a_kept_instance_runs_on_until_a_later_plan() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.plan(vec![good(0, one)]);
+    world.run(secs(60));
+    let kept = PlanSlot { generation: 1, keeps_older: true, ..good(0, one) };
+    world.plan(vec![kept.clone()]);
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+, r1 healthy+", "{:#?}", world.journal);
+    assert_eq!(*world.status(&slot(0)), SlotStatus::Settled);
+    world.restart_agent();
+    world.run(secs(3600));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+, r1 healthy+", "{:#?}", world.journal);
+    // Another release is prepared meanwhile: both of the one before run on.
+    let two = world.release(2, HEALTHY, |_| {});
+    let prepared = PlanSlot { phase: Phase::Pulled, ..replacing(0, two, one, Phase::Running) };
+    world.plan(vec![PlanSlot { keeps_older: true, ..prepared }]);
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+, r1 healthy+", "{:#?}", world.journal);
+    world.plan(vec![PlanSlot { keeps_older: false, ..kept }]);
+    world.run(secs(60));
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+", "{:#?}", world.journal);
+    assert_eq!(world.seen(&slot(0)).instances[0].generation, 1);
+}
+
+/// Of two restarts one after the other, the instance that served all along stays, and the one that never did makes room.
+#[test]
+fn a_second_restart_keeps_what_has_served_longest() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    world.plan(vec![good(0, one)]);
+    world.run(secs(60));
+    for generation in [1, 2] {
+        world.plan(vec![PlanSlot { generation, keeps_older: true, ..good(0, one) }]);
+        world.run(Duration::from_millis(500));
+    }
+    world.run(secs(60));
+    let generations: Vec<u64> = world.seen(&slot(0)).instances.iter().map(|seen| seen.generation).collect();
+    assert_eq!(generations, [2, 0], "{:#?}", world.journal);
+    assert_eq!(world.picture(&slot(0)), "r1 healthy+, r1 healthy+");
 }

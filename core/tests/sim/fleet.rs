@@ -82,6 +82,7 @@ pub(crate) fn facts() -> HostFacts {
         cpu_millis: 4000,
         memory: 8 << 30,
         address: "127.0.0.1".to_owned(),
+        plan_versions: windlass_core::plan::PLAN_VERSIONS.to_vec(),
         policy: HostPolicy {
             registries: vec!["registry.lab:5000".to_owned()],
             host_ports: [8080].into(),

@@ -85,6 +85,7 @@ fn invent(context: &mut Context, host: &Host) -> Option<(HostPlan, Digest)> {
             previous: None,
             retry_quarantined: false,
             generation: 0,
+            keeps_older: false,
             task: None,
             ..slot.clone()
         };

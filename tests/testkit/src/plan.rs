@@ -27,6 +27,7 @@ pub fn part(slot: SlotId, release: Digest) -> PlanSlot {
         previous: None,
         retry_quarantined: false,
         generation: 0,
+        keeps_older: false,
         task: None,
     }
 }

@@ -167,3 +167,51 @@ fn a_restored_release_answers_without_a_coordinator() {
     load.end().expect_none_lost();
     proxy.stop(Duration::from_secs(40));
 }
+
+/// Requests twice as long as `stop_timeout` and a tunnel stand while their instance is restarted, and end with it.
+#[test]
+fn a_restart_costs_no_long_request() {
+    const DRAIN: Duration = Duration::from_secs(20);
+    let fleet = Fleet::start("restarted", 1);
+    let web = Service::web(&fleet.lab.image("v1"), 2)
+        .with("drain_timeout", "20s")
+        .with("route", json!({ "host": NAME, "port": "http" }))
+        .with("soak", "0s");
+    let edge = fleet.hosts[0].clone();
+    let at = format!("{}:80", edge.address);
+    let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
+    fleet.deploy_ok(&web, "r1");
+    ingress::wait_until_routed(&at, "v1");
+    let before = edge.running_ids("web");
+
+    // Requests of four seconds, and short ones; `stop_timeout` is two.
+    let (long, short) = (Load::begin(&at, NAME, "/slow?ms=4000", 4), Load::begin(&at, NAME, "/version", 200));
+    fleet.cli.ok(&["restart", "web", "--timeout", "2m"]);
+    let after = edge.running_ids("web");
+    assert_eq!((before.len(), after.len()), (2, 2), "{before:?} {after:?}");
+    assert!(after.iter().all(|id| !before.contains(id)), "every instance is a new one: {before:?} {after:?}");
+    let (long, short) = (long.end(), short.end());
+    println!("{} long requests and {} short ones in {:?}", long.answered(), short.answered(), long.took);
+    long.expect_none_lost();
+    short.expect_none_lost();
+
+    // A tunnel is not cut with the switch, and does not outlast the drain timeout by more than a stop takes.
+    let mut tunnel = Tunnel::open(&at, NAME).expect("the upgrade is answered");
+    tunnel.echo().expect("the tunnel stands");
+    fleet.cli.ok(&["restart", "web", "--detach"]);
+    wait::until("the restart waits for the tunnel", Duration::from_secs(60), || {
+        let said = fleet.rollout().to_string();
+        if said.contains("requests under way on") { Ok(()) } else { Err(said) }
+    });
+    let switched_at = Instant::now();
+    tunnel.echo().expect("the tunnel stands after the switch");
+    let ended =
+        wait::until("the tunnel has ended", DRAIN + Duration::from_secs(30), || match tunnel.echo() {
+            Ok(()) => Err("it stands".to_owned()),
+            Err(error) => Ok(format!("{error:#}")),
+        });
+    let stood = switched_at.elapsed();
+    assert!(stood >= DRAIN / 2, "the tunnel was cut {stood:?} after the switch: {ended}");
+    fleet.wait_for_outcome("succeeded");
+    proxy.stop(Duration::from_secs(40));
+}

@@ -268,7 +268,12 @@ proptest! {
                 release: next.release, incumbent: Some(digest), good: true, fallback: None, retry: false,
                 gpus: next.gpus.clone(), stopped: false,
             });
-            let start = crate::slot::Transition::Start { order: next.order, generation: 0, makes_way: false };
+            let start = crate::slot::Transition::Start {
+                order: next.order,
+                generation: 0,
+                makes_way: false,
+                keeps_older: false,
+            };
             slots[at] = crate::slot::apply(Some(&prepared.unwrap()), &start).unwrap();
             prop_assert_eq!(slots[at].other().map(|other| other.run), Some(phase));
             check(&facts, &slots, &releases);

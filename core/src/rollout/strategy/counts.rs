@@ -12,6 +12,7 @@ use super::super::decision::Stood;
 use super::super::ending::{self, Faults};
 use super::super::hooks;
 use super::super::model::{Kind, Progress, ROOM_GRACE, State};
+use super::super::older;
 use super::super::planner::Planner;
 use super::stopping::{deadline, is_stopped};
 use crate::maintain;
@@ -156,8 +157,8 @@ impl<'a> RolloutCounts<'a> {
         let stopped = if self.old == Old::RunsOn {
             true
         } else if planner.rollout().is_restart() {
-            // The agent stops it by itself as soon as the new one is available.
-            older_is_stopped(planner, &facts)
+            // It stops as soon as no request goes there, or at once where the agent does it by itself.
+            !planner.waits_for_drain(&slot) && older_is_stopped(planner, &facts)
         } else if let Some((before, _)) = facts.intent.other {
             planner.apply(&slot, &Transition::Rest { until: None });
             is_stopped(planner, &slot, &before)
@@ -215,12 +216,17 @@ impl<'a> RolloutCounts<'a> {
             return false;
         }
         let outdated = planner.is_outdated(slot) && facts.intent.run.runs();
+        if outdated && older::is_on_its_way(planner, slot) {
+            return false;
+        }
         let before = facts.intent.other.map(|(release, _)| release);
         let beside = if outdated { Some(facts.intent.release) } else { before };
         // Two run there already, and a slot has room for two: the older one makes way, if the other serves.
         let crowded = outdated && facts.intent.other.is_some_and(|(_, run)| run.runs());
         let (order, because) = if crowded && !facts.is_available() {
-            (Order::StopFirst, Some("two instances run there already".to_owned()))
+            older::stop_first()
+        } else if let Some(stop_first) = older::order(planner, slot).filter(|_| !outdated) {
+            stop_first
         } else {
             planner.order(slot, self.spec, beside)
         };
@@ -242,7 +248,8 @@ impl<'a> RolloutCounts<'a> {
         }
         debug_assert_eq!(facts.intent.release, self.to.digest, "only slots of the new release are begun");
         let generation = planner.rollout().generation;
-        let start = Transition::Start { order, generation, makes_way: crowded };
+        let keeps_older = older::is_kept(planner, slot, self.spec, order);
+        let start = Transition::Start { order, generation, makes_way: crowded, keeps_older };
         // One whose old instance drains first is on its way as well.
         if !planner.apply_because(slot, &start, because) && !planner.waits_for_drain(slot) {
             return false;

@@ -50,7 +50,7 @@ pub(crate) fn environment() -> EnvironmentId {
 }
 
 /// The table with these endpoints of slots: host, port, release, draining.
-fn table(seq: u64, endpoints: &[(&HostId, u16, Digest, bool)]) -> Table {
+pub(super) fn table(seq: u64, endpoints: &[(&HostId, u16, Digest, bool)]) -> Table {
     let releases: BTreeSet<Digest> = endpoints.iter().map(|(_, _, release, _)| *release).collect();
     let share = |release: Digest| ReleaseShare { release, counter: Counter(1), weight: None };
     let endpoint = |(host, number, release, draining): &(&HostId, u16, Digest, bool)| Endpoint {
@@ -124,7 +124,7 @@ pub(crate) fn busy_ingress(seq: u64, busy: &[(u16, Digest)]) -> Ingress {
     Ingress { processes, since: at(90), serves: BTreeSet::from([environment()]) }
 }
 
-fn step(midway: &Midway, traffic: Traffic, now: i64) -> Advance {
+pub(super) fn step(midway: &Midway, traffic: Traffic, now: i64) -> Advance {
     let mut view = midway.fleet.clone();
     for member in view.members.values_mut() {
         Arc::make_mut(&mut member.facts).address = "10.0.0.1".into();

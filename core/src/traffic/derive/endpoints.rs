@@ -7,7 +7,7 @@ use crate::id::{HostId, SlotId};
 use crate::observation::{Instance, InstanceState, SlotObservation, SlotStatus};
 use crate::plan::{Order, Phase, PlanSlot};
 use crate::service::Releases;
-use crate::slot::Slot;
+use crate::slot::{Older, Slot};
 use crate::traffic::{Endpoint, StandsBy};
 
 use super::inputs::{HostSeen, Reported, ServiceSeen};
@@ -152,7 +152,8 @@ fn is_told_to_stop(
     instance: &Instance,
     drained: bool,
 ) -> bool {
-    let Some(want) = assignment.map(Slot::plan) else { return true };
+    let Some(assignment) = assignment else { return true };
+    let want = assignment.plan();
     let has_failed = matches!(slot.status, SlotStatus::Failed { .. });
     if want.release == instance.release {
         let newer = |other: &Instance| {
@@ -164,7 +165,8 @@ fn is_told_to_stop(
         // Its host stops it at once, and starts it again only if the newer one fails.
         let stops_first = want.order == Order::StopFirst && !has_failed;
         let is_older = instance.generation < want.generation;
-        let is_replaced = is_older && (stops_first || slot.instances.iter().any(newer));
+        let is_let_go = assignment.older() == Some(Older::LetGo);
+        let is_replaced = is_older && (stops_first || is_let_go || slot.instances.iter().any(newer));
         return want.phase != Phase::Running || is_replaced;
     }
     if let Some(previous) = want.previous.as_ref().filter(|previous| previous.release == instance.release) {

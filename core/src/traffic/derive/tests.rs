@@ -13,7 +13,7 @@ use crate::observation::{EngineState, Instance, InstanceState, Observation, Slot
 use crate::plan::{Order, Phase, PlanSlot, Previous};
 use crate::release::{Release, Route};
 use crate::service::{Mode, ReleaseRef, Releases, Service, Slots};
-use crate::slot::Slot;
+use crate::slot::{self, Slot, Transition};
 use crate::traffic::{Endpoint, PortSide, ROUTES_VERSION, Routes, Split, StandsBy, Weight};
 use crate::units::Span;
 
@@ -362,6 +362,38 @@ fn what_a_restart_stops_first_gets_no_more_requests() {
     let observation = world.observations.get_mut(&World::host(0)).unwrap();
     observation.slots[0].status = serde_json::from_value(failed).unwrap();
     assert_eq!(marks(&world.next()), [(20_001, false)]);
+}
+
+/// An instance that a restart replaces gets requests again where the newer one turns unready, until it is let go.
+#[test]
+fn what_was_let_go_gets_no_more_requests() {
+    for (lets_go, newer, want) in [
+        (false, InstanceState::Healthy, [(20_001, true), (20_003, false)].as_slice()),
+        (false, InstanceState::Unready, [(20_001, false)].as_slice()),
+        (true, InstanceState::Healthy, [(20_001, true), (20_003, false)].as_slice()),
+        (true, InstanceState::Unready, [(20_001, true)].as_slice()),
+    ] {
+        let mut world = World::new(1);
+        world.next();
+        let at = world.want(0);
+        let start = Transition::Start {
+            order: Order::StartFirst,
+            generation: 1,
+            makes_way: false,
+            keeps_older: true,
+        };
+        *at = slot::apply(Some(at), &start).unwrap();
+        if lets_go {
+            *at = slot::apply(Some(at), &Transition::LetGo { by_host: false }).unwrap();
+        }
+        let seen = &mut world.observations.get_mut(&World::host(0)).unwrap().slots[0].instances;
+        let mut new = seen[0].clone();
+        (new.id, new.generation, new.state) = ("new".to_owned(), 1, newer);
+        new.available = newer == InstanceState::Healthy;
+        new.endpoints.insert("http".to_owned(), "9.9.9.9:20003".to_owned());
+        seen.push(new);
+        assert_eq!(marks(&world.next()), want, "let go: {lets_go}, the newer one is {newer:?}");
+    }
 }
 
 /// Found by the simulation (seed 1988): what a host had restored in the place of a failed predecessor got no requests.

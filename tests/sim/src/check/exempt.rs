@@ -25,8 +25,6 @@ pub enum Exemption {
     HostLost,
     /// A stop of what requests are led to: the coordinator that decided it was restored since, or had been.
     SetBack,
-    /// A stop of what requests are led to: a restart replaces it, and its host stops it by itself.
-    Restarted,
     /// A share that rises before its release is at strength: it had most of the requests already.
     Leads,
     /// A share that rises before its release is at strength: an instance ended, or failed, by itself.
@@ -37,7 +35,7 @@ pub enum Exemption {
 
 impl Exemption {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::Broken,
         Self::Excused,
         Self::Misled,
@@ -47,7 +45,6 @@ impl Exemption {
         Self::TimedOut,
         Self::HostLost,
         Self::SetBack,
-        Self::Restarted,
         Self::Leads,
         Self::Ended,
         Self::Unreachable,

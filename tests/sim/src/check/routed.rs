@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use windlass_core::host::Liveness;
 use windlass_core::plan::Phase;
-use windlass_core::slot::Intent;
+use windlass_core::slot::{Intent, Older};
 use windlass_core::traffic::Table;
 use windlass_core::{Digest, HostId, SlotId, Timestamp};
 use windlass_server::embedded::View;
@@ -39,6 +39,8 @@ pub(super) struct Routed {
     pub(super) stops: Vec<Stop>,
     intents: BTreeMap<SlotId, (Intent, HostId)>,
     decided: BTreeMap<(SlotId, Digest), Decided>,
+    /// The same of instances that a restart has replaced.
+    let_go: BTreeMap<SlotId, Decided>,
     /// Since when the ingress of a host counts.
     counted: BTreeMap<HostId, Timestamp>,
     /// When the coordinator was set back last.
@@ -49,6 +51,12 @@ impl Routed {
     /// Whether the slot had an instance of `release` to run before the newest decision.
     pub(super) fn had_run(&self, slot: &SlotId, release: &Digest) -> bool {
         self.intents.get(slot).is_some_and(|(before, _)| before.has_run(release))
+    }
+
+    /// The decision behind a stop.
+    fn decided(&self, stop: &Stop) -> Option<&Decided> {
+        let all = self.decided.get(&(stop.slot.clone(), stop.instance.release));
+        all.or_else(|| self.let_go.get(&stop.slot).filter(|_| stop.is_replaced))
     }
 
     /// The coordinator was set back: what it had decided is forgotten.
@@ -117,6 +125,18 @@ impl Checks {
             slots.map(|(slot, is)| (slot.clone(), (Intent::from(is), is.host().clone()))).collect();
         for (slot, (before, host)) in &routed.intents {
             let next = after.get(slot).map(|(next, _)| next);
+            let decided = || Decided {
+                at: now,
+                is_lost: view.liveness(host, now) == Liveness::Lost
+                    || view.scheduling(host).is_none()
+                    || view.is_recovering(host),
+            };
+            let is_kept = |intent: &Intent| intent.older == Some(Older::Kept);
+            if next.is_some_and(is_kept) {
+                routed.let_go.remove(slot);
+            } else if is_kept(before) {
+                routed.let_go.insert(slot.clone(), decided());
+            }
             let ran = [(before.release, before.run)].into_iter().chain(before.other);
             for (release, _) in ran.filter(|(_, run): &(Digest, Phase)| run.runs()) {
                 let key = (slot.clone(), release);
@@ -124,10 +144,7 @@ impl Checks {
                     routed.decided.remove(&key);
                     continue;
                 }
-                let is_lost = view.liveness(host, now) == Liveness::Lost
-                    || view.scheduling(host).is_none()
-                    || view.is_recovering(host);
-                routed.decided.insert(key, Decided { at: now, is_lost });
+                routed.decided.insert(key, decided());
             }
         }
         routed.intents = after;
@@ -145,7 +162,7 @@ impl Checks {
                 match self.why_stopped(&stop, &host.name, now) {
                     Some(why) => self.exempt(why),
                     None => {
-                        let decided = self.routed.decided.get(&(stop.slot.clone(), stop.instance.release));
+                        let decided = self.routed.decided(&stop);
                         let line = format!(
                             "{} stops on {} although ingress {number} of {} at table {table:?} leads requests to it ({decided:?}, newest table {:?})",
                             stop.slot,
@@ -163,10 +180,7 @@ impl Checks {
     /// The reason for which an instance may stop although an ingress leads requests to it.
     fn why_stopped(&self, stop: &Stop, ingress: &HostId, now: Timestamp) -> Option<Exemption> {
         let routed = &self.routed;
-        let decided = routed.decided.get(&(stop.slot.clone(), stop.instance.release));
-        if stop.is_replaced && decided.is_none() {
-            return Some(Exemption::Restarted);
-        }
+        let decided = routed.decided(stop);
         if decided.is_none() && routed.set_back_at.is_some() {
             return Some(Exemption::SetBack);
         }
