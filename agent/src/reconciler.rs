@@ -30,7 +30,7 @@ use windlass_process::backoff::random;
 use windlass_process::report::chain;
 use windlass_process::{Backoff, Steps};
 
-use crate::lease::{Contact, uptime};
+use crate::lease::Contact;
 use crate::runtime::{Runtime, RuntimeError};
 
 mod asks;

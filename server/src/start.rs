@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 use windlass_certs::files;
 use windlass_certs::revocation::Revocations;
-use windlass_certs::tls::{AcceptOptions, ServerTls, listen};
+use windlass_certs::tls::{AcceptOptions, BindError, ServerTls, listen};
 use windlass_process::Tasks;
 
 use crate::audit::Checkpoints;
