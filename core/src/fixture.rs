@@ -102,7 +102,6 @@ pub(crate) fn want(slot: &SlotId, release: Digest) -> PlanSlot {
         retry_quarantined: false,
         generation: 0,
         keeps_older: false,
-        keeps_older: false,
         task: None,
     }
 }
@@ -147,7 +146,6 @@ pub(crate) fn instance(slot: &SlotId, digest: Digest, release: &Release, state: 
         endpoints: BTreeMap::from([("http".into(), format!("10.0.0.1:{}", 20_000 + slot.index))]),
         restarts: 0,
         generation: 0,
-        keeps_older: false,
         undecided: false,
         side: crate::traffic::PortSide::A,
         vitals: Default::default(),

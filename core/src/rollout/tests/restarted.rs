@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::drained::{busy_ingress, environment, ingress, step, table};
-use super::fixture::{at, fleet, instance, reference, release, steady};
 use super::midway::{Midway, deploy};
 use crate::digest::Digest;
+use crate::fixture::{at, fleet, instance, reference, release, steady};
 use crate::id::HostId;
 use crate::observation::{Instance, InstanceState};
 use crate::plan::{Order, PLAN_VERSIONS, Phase};
