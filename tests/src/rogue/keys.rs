@@ -5,7 +5,7 @@ use windlass_certs::keys::SigningKey;
 use windlass_certs::trust::{EnvironmentScope, ReleaseRole, Revoked, RoleKeys, Roles, TrustDocument};
 use windlass_core::{FleetId, HostId};
 use windlass_testkit::keys::{self as testkit, key};
-use windlass_testkit::now;
+pub use windlass_testkit::now;
 
 /// Name of the fleet that is attacked.
 pub const FLEET: &str = "lab";

@@ -26,7 +26,9 @@ use windlass_proto::pb::connect_response::Message as Spoken;
 use windlass_proto::pb::enrolment_server::EnrolmentServer;
 
 use super::face::Face;
-use super::keys::{Keys, fleet, host, now};
+use windlass_testkit::now;
+
+use super::keys::{Keys, fleet, host};
 use super::service::Service;
 use crate::wait;
 

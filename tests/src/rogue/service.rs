@@ -15,7 +15,9 @@ use windlass_proto::pb::connect_response::Message as Spoken;
 use windlass_proto::pb::enrolment_server::Enrolment;
 use windlass_proto::{json, pb};
 
-use super::keys::{Keys, fleet, now};
+use windlass_testkit::now;
+
+use super::keys::{Keys, fleet};
 use super::server::{Out, Shared};
 
 const CAPACITY: usize = 64;

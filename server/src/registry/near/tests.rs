@@ -15,7 +15,7 @@ use windlass_core::service::{ReleaseRef, Service};
 use windlass_core::slot::Slot;
 use windlass_core::{Digest, SlotId};
 use windlass_testkit::plan::part;
-use windlass_testkit::release::{image, replicas, rolling};
+use windlass_testkit::release::{self, image, rolling};
 
 use super::*;
 use crate::clock::Clock;
@@ -60,7 +60,7 @@ fn fleet(state: &mut State) -> Registry {
 /// A service at rest, with a slot on each of `on`, that wants `replicas`.
 fn service(state: &mut State, name: &str, replicas: u32, on: &[u32]) -> ServiceId {
     let spec = json!({
-        "image": image("registry.lab/web", "1", Digest::of(b"image")), "scale": replicas(0, 100),
+        "image": image("registry.lab/web", "1", Digest::of(b"image")), "scale": release::replicas(0, 100),
         "resources": { "cpu_millis": 100, "memory": "1GiB", "pids": 64 }, "strategy": rolling(1, "0s"),
         "soak": "0s", "progress_deadline": "1m", "stop_timeout": "1s",
         "rollback_on": { "restarts": 1, "unhealthy_for": "1m" },
