@@ -11,7 +11,7 @@
 #   host.sh engine-freeze NAME              SIGSTOP the engine alone: it accepts connections and answers nothing
 #   host.sh engine-thaw NAME                SIGCONT
 #   host.sh list                            one line per host
-#   host.sh down-all
+#   host.sh down-all                        all of them (in parallel)
 #
 # Host INDEX (1 to 200) has the address 10.213.0.(10 + INDEX). What a caller needs to know stands in
 # $WINDLASS_LAB/hosts/NAME/host.env, which `up` also prints. A program runs *on* a host with
@@ -113,13 +113,15 @@ down() {
 }
 
 down_all() {
-    local found
+    local found ends=() end
     for found in $({
         find "$LAB/hosts" -mindepth 1 -maxdepth 1 -printf '%f\n'
         ip netns list | sed -n "s/^$BRIDGE-\([^ ]*\).*/\1/p"
     } 2>/dev/null | sort -u); do
-        down "$found"
+        (down "$found") &
+        ends+=($!)
     done
+    for end in "${ends[@]}"; do wait "$end"; done
     [ ! -d "$LAB" ] || locked bridge_down_if_unused
 }
 

@@ -7,7 +7,7 @@ use windlass_tests::{Fleet, Service, http, wait};
 #[test]
 fn partitioned_host_serves_on_and_catches_up_on_return() {
     let fleet = Fleet::start("partition", 3);
-    let web = |tag| Service::web(&fleet.lab.image(tag), 3).with("progress_deadline", "10s");
+    let web = |tag| Service::web(&fleet.lab.image(tag), 3).with("progress_deadline", "15s");
     fleet.deploy_ok(&web("v1"), "r1");
     let cut = fleet.hosts[2].clone();
     let before = cut.engine.running("web").unwrap();

@@ -52,7 +52,7 @@ fn registry_unreachable_for_hosts_fails_the_pull_only() {
         let socket = host.engine.url().replace("unix://", "");
         fleet.lab.script("images.sh", &["--socket", &socket, "--only", "v1"]);
     }
-    let web = Service::web(&fleet.lab.image("v1"), 2).with("progress_deadline", "12s");
+    let web = Service::web(&fleet.lab.image("v1"), 2).with("progress_deadline", "20s");
     let end = fleet.deploy(&web).expect_code(1).last();
     assert_eq!(end["outcome"], "failed", "{end}");
     assert_eq!(containers(&fleet), Vec::<String>::new());

@@ -269,7 +269,7 @@ fn why_an_exec_that_hangs_is_told_and_only_one_runs() {
 #[test]
 fn why_a_lost_host_was_left_out_is_in_the_last_line() {
     let fleet = Fleet::start("why-left", 2);
-    let web = |tag: &str| Service::web(&fleet.lab.image(tag), 2).with("progress_deadline", "10s");
+    let web = |tag: &str| Service::web(&fleet.lab.image(tag), 2).with("progress_deadline", "15s");
     fleet.deploy_ok(&web("v1"), "r1");
     fleet.lab.script("host.sh", &["partition", "h2"]);
     fleet.wait_for_host("h2", "lost");
