@@ -121,8 +121,8 @@ async fn roles_belong_to_their_end() {
     let roots = [fleet.ca.certificate().clone()];
     let server = ServerTls::new(&host, &roots, Revocations::new());
     assert!(matches!(server, Err(TlsError::WrongRole(Role::Agent))));
-    let client = ClientTls::new(demo(), pins, &main, Revocations::new());
-    assert!(matches!(client, Err(TlsError::WrongRole(Role::Coordinator))));
+    let refused = ClientTls::new(demo(), pins, &main, Revocations::new());
+    assert!(matches!(refused, Err(TlsError::WrongRole(Role::Coordinator))));
     // ... and whoever writes their own TLS does not get in: a stolen agent playing coordinator,
     let (mut tasks, address) = foreign_server(&host).await;
     let error = connect(&address, &fleet.client(&host), &ConnectOptions::default()).await.unwrap_err();

@@ -254,7 +254,7 @@ fn steps_10_and_11_refuse_one_slot() {
         ("may start", None, |_| {}),
         ("10 not signed by a release key", Some((C::UnsignedRelease, "unknown_key")), |w| w.sign = |f, r| f.sign(PayloadType::Release, r, &[&f.keys.dispatch])),
         ("10 not signed at all", Some((C::UnsignedRelease, "below_threshold")), |w| w.sign = |f, r| f.sign(PayloadType::Release, r, &[])),
-        ("10 a plan in its place", Some((C::UnsignedRelease, "wrong_type")), |w| w.sign = |f, r| f.sign(PayloadType::Secret, r, &[&f.release])),
+        ("10 a plan in its place", Some((C::UnsignedRelease, "wrong_type")), |w| w.sign = |f, r| f.sign(PayloadType::Secret, r, &[&f.keys.release])),
         ("10 of another fleet", Some((C::UnsignedRelease, "wrong_audience")), |w| w.release.fleet = "other".parse().unwrap()),
         ("10 from the future", Some((C::UnsignedRelease, "not_yet_valid")), |w| w.release.created_at = w.fleet.now + Duration::from_secs(3600)),
         ("10 values without sense", Some((C::UnsignedRelease, "malformed")), |w| w.release.spec.resources.pids = 0),

@@ -15,7 +15,7 @@ use windlass_agent::runtime::{Runtime, RuntimeError};
 use windlass_core::Digest;
 use windlass_core::observation::{Observation, SlotObservation, SlotStatus};
 use windlass_core::plan::{HostPlan, PlanSlot};
-use windlass_core::reconcile::{Desired, LocalHost, Memory, VerifiedRelease};
+use windlass_core::reconcile::{Desired, Memory, VerifiedRelease};
 use windlass_core::release::Spec;
 pub use windlass_testkit::plan::{good, replacing, running, slot};
 use windlass_testkit::{plan, release};
@@ -34,7 +34,6 @@ impl MemoryStore for Disk {
 
 pub struct Host {
     pub engine: Arc<DockerEngine>,
-    pub local: Arc<LocalHost>,
     pub disk: Disk,
     images: BTreeMap<String, (String, Digest)>,
     desired: watch::Sender<Arc<Desired>>,
@@ -77,7 +76,6 @@ impl Host {
         let (unwritable, _) = watch::channel(None);
         let mut host = Self {
             engine,
-            local,
             disk: Disk::default(),
             images: list.lines().filter_map(image).collect(),
             desired,

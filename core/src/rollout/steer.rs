@@ -42,10 +42,10 @@ fn stands(state: State, steering: RolloutCommand) -> String {
     if promotes && state == State::Advancing {
         return "has no step of its traffic to take now".to_owned();
     }
-    match state {
-        State::Failed | State::Succeeded => format!("has {}", state.as_str()),
-        _ => format!("is {}", state.as_str().replace('_', " ")),
+    if matches!(state, State::Failed | State::Succeeded) {
+        return format!("has {}", state.as_str());
     }
+    format!("is {}", state.as_str().replace('_', " "))
 }
 
 const fn verb(steering: RolloutCommand) -> &'static str {

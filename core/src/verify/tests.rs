@@ -24,7 +24,8 @@ fn release() -> Release {
         "ports": { "http": { "container": 3000 } }, "main_port": "http",
         "strategy": recreate("1s"),
     });
-    serde_json::from_value(payload(5, spec)).unwrap()
+    let release: Release = serde_json::from_value(payload(5, spec)).unwrap();
+    Release { created_at: "2026-11-22T12:00:00.000Z".parse().unwrap(), ..release }
 }
 
 fn slot(index: u32) -> PlanSlot {

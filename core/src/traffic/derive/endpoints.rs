@@ -73,7 +73,8 @@ impl<'a> Places<'a> {
     ) -> Option<bool> {
         let drained = self.was_draining(host, instance);
         // The part of the slot before may have let it stop: until its host says that it goes on, it may be stopping.
-        let is_unconfirmed = drained && !seen.has_confirmed(&slot.slot);
+        let is_unconfirmed =
+            drained && !seen.has_confirmed(&slot.slot) && !self.is_restored(host, slot, instance);
         let told = is_unconfirmed || is_told_to_stop(slot, assignment, instance, drained);
         let told = told && !seen.recovering;
         match instance.state {
@@ -97,6 +98,13 @@ impl<'a> Places<'a> {
             | InstanceState::Refused
             | InstanceState::Unknown => None,
         }
+    }
+
+    /// Returns whether its host says that it has restored the instance, in whose place it stood by in the table before. It stops
+    /// it by no part that the table knew of.
+    fn is_restored(&self, host: &HostId, slot: &SlotObservation, instance: &Instance) -> bool {
+        let says = matches!(slot.status, SlotStatus::Failed { restored: Some(release), .. } if release == instance.release);
+        says && self.was(host, instance, |endpoint| endpoint.stands_by.is_some())
     }
 
     /// A release that was good once serves as soon as it is ready; a new one first shows that it stays so.

@@ -438,6 +438,32 @@ fn what_drained_gets_requests_once_its_host_says_it_runs_on() {
     assert_eq!(marks(&world.next()), [(20_001, false), (20_003, false)]);
 }
 
+/// Found on engines: the first table of a coordinator that came back left out the instance that its host had restored.
+#[test]
+fn what_its_host_has_restored_serves_before_it_confirms() {
+    let mut world = World::new(1);
+    world.next();
+    let second = world.add("web", 2);
+    world.service("web").current = Some(second);
+    let old = world.want(0).release();
+    world.want(0).edit(|want| (want.release, want.good, want.fallback) = (second.digest, false, Some(old)));
+    world.instance(0).state = InstanceState::Standby;
+    world.shows("web", 0, second, InstanceState::Healthy);
+    assert_eq!(marks(&world.next()), [(20_000, false), (20_001, true)]);
+    // Nobody is there while the second one fails; then the slot is taken back by a part that its host has yet to take.
+    let seen = &mut world.observations.get_mut(&World::host(0)).unwrap().slots[0];
+    (seen.instances[0].state, seen.instances[1].state) = (InstanceState::Failed, InstanceState::Healthy);
+    world.want(0).edit(|want| (want.release, want.good, want.fallback) = (old, true, None));
+    world.issued = 2;
+    let before = world.before.clone();
+    assert_eq!(marks(&world.next()), [(20_001, true)], "a stop may be under way, as far as its host says");
+    world.before = before;
+    let evidence = crate::rollout::tests::midway::evidence(&release("web", 2));
+    world.observations.get_mut(&World::host(0)).unwrap().slots[0].status =
+        SlotStatus::Failed { restored: Some(old), evidence: Box::new(evidence) };
+    assert_eq!(marks(&world.next()), [(20_001, false)]);
+}
+
 /// Found by the simulation (seed 162): a deploy over another one led requests again to what was about to stop for that one.
 #[test]
 fn what_has_drained_gets_no_requests_as_a_fallback() {
