@@ -83,13 +83,16 @@ pub(super) fn text(registries: &[String], insecure: &[String]) -> String {
 # Where images may come from: exact prefixes, part by part. The one required key.
 registries = [{}]
 
+# What a release may ask for: an image that starts as root and changes its user (nginx, postgres, redis) needs these, and has none that its
+# release does not name. All others are dropped. Write [] for hosts on which no container changes its user.
+capabilities = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
+
 {comment}insecure_registries = [{}]          # registries off loopback that may be plain HTTP
 # labels = {{ role = "app" }}         # keep only these of the labels given at join; default: all of them
 # environments = ["production"]     # environments this host serves; default: any
 # host_ports = [80, 443]            # fixed ports a release may ask for; default: none
 # port_range = "20000-29999"        # where the agent draws its own ports
 # mounts = ["/srv"]                 # folders a release may bind, after links; default: none
-# capabilities = []                 # what a release may add; all others are dropped
 # gpus = "all"                      # or a number, for all releases together
 # gpu_reserve = "0B"                # memory of each GPU that shares leave free, for what else runs here
 # users = "non-root"                # or "any", the default

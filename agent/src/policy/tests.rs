@@ -132,7 +132,10 @@ fn the_starter_file_is_valid_and_never_overwrites() {
     let path = dir.path().join("etc/policy.toml");
     assert!(matches!(write_starter(&path, &[], &[]), Err(StarterError::NoRegistry(_))));
     assert!(write_starter(&path, &["127.0.0.1:5000".to_owned()], &[]).unwrap());
-    assert_eq!(load(&path).unwrap().host.registries, ["127.0.0.1:5000"]);
+    let host = load(&path).unwrap().host;
+    assert_eq!(host.registries, ["127.0.0.1:5000"]);
+    let usual = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"].map(str::to_owned);
+    assert_eq!(host.capabilities, usual.into(), "what images need that change their user");
     assert!(!write_starter(&path, &["other.example.com".to_owned()], &[]).unwrap());
     assert_eq!(load(&path).unwrap().host.registries, ["127.0.0.1:5000"]);
     let other = dir.path().join("insecure.toml");

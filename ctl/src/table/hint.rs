@@ -3,12 +3,23 @@
 use windlass_core::observation::{Clock, FailureReason, RefusalCode};
 use windlass_core::view::FailureView;
 
+/// The words of a program for `EPERM`, in lower case.
+const NOT_PERMITTED: &str = "operation not permitted";
+/// The next step where a program was refused something that root may do elsewhere.
+const CAPABILITIES: &str = "a container has no capability that its manifest does not name. For an image that starts as root and changes \
+     its user: `security: { capabilities: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID] }`; `capabilities` in the policy file of HOST \
+     (default /etc/windlass/policy.toml) must allow them";
+
 /// The next step, in one line.
 pub(super) fn of(failure: &FailureView) -> Option<String> {
     if let Some(refusal) = &failure.refused {
         return Some(refused(refusal.code).replace("HOST", failure.host.as_str()));
     }
     let evidence = failure.evidence.as_ref()?;
+    let lacks_right = |line: &String| line.to_ascii_lowercase().contains(NOT_PERMITTED);
+    if evidence.log.iter().any(lacks_right) {
+        return Some(CAPABILITIES.replace("HOST", failure.host.as_str()));
+    }
     let pull = match &evidence.reason {
         FailureReason::PullStalled { .. } => "check the network between HOST and the registry",
         FailureReason::PullFailed { message } if message.starts_with("host policy: insecure_registries") => {
@@ -74,18 +85,36 @@ const fn refused(code: RefusalCode) -> &'static str {
 mod tests {
     use super::*;
 
+    fn failure(clock: &str, reason: serde_json::Value, log: &[&str]) -> FailureView {
+        super::super::tests::view(serde_json::json!({
+            "host": "web-1", "slot": "default/web/0", "message": "it failed", "refused": null, "evidence": {
+                "instance": null, "release": windlass_core::Digest::of(b"r").to_string(), "counter": "r1", "clock": clock,
+                "reason": reason, "exit_code": null, "oom_killed": false, "restarts": 0,
+                "at": "2026-11-22T12:10:00.000Z", "log": log, "probes": [],
+            },
+        }))
+    }
+
+    #[test]
+    fn a_program_that_lacks_a_right_leads_to_capabilities() {
+        let ended = |line: &str| {
+            of(&failure("health", serde_json::json!({ "exited": { "code": 1 } }), &["start", line]))
+        };
+        for line in [
+            "2026/11/29 12:00:00 [emerg] 1#1: chown(\"/var/cache/nginx/client_temp\", 101) failed (1: Operation not permitted)",
+            "error: failed switching to \"postgres\": operation not permitted",
+        ] {
+            let hint = ended(line).unwrap();
+            assert!(hint.contains("capabilities: [CHOWN") && hint.contains("policy file of web-1"), "{hint}");
+        }
+        assert_eq!(ended("no such file"), None);
+    }
+
     #[test]
     fn a_pull_that_the_policy_forbids_leads_to_the_policy() {
-        let failure = |message: &str| {
-            super::super::tests::view(serde_json::json!({
-                "host": "web-1", "slot": "default/web/0", "message": message, "refused": null, "evidence": {
-                    "instance": null, "release": windlass_core::Digest::of(b"r").to_string(), "counter": "r1", "clock": "pull",
-                    "reason": { "pull_failed": { "message": message } }, "exit_code": null, "oom_killed": false, "restarts": 0,
-                    "at": "2026-11-22T12:10:00.000Z", "log": [], "probes": [],
-                },
-            }))
+        let hint = |message: &str| {
+            of(&failure("pull", serde_json::json!({ "pull_failed": { "message": message } }), &[])).unwrap()
         };
-        let hint = |message: &str| of(&failure(message)).unwrap();
         let http = hint(
             "host policy: insecure_registries: the engine would ask `a:5000` in plain HTTP, and it is not listed",
         );
