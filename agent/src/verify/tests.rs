@@ -101,7 +101,7 @@ fn steps_1_to_9_refuse_a_plan() {
         ("6 nested too deep", signed_payload(&fleet, deep.as_bytes()), None, Some(C::Malformed)),
         ("6 an array for an object", signed_payload(&fleet, &array), None, Some(C::Malformed)),
         ("6 bytes behind the end", signed_payload(&fleet, &[json.as_slice(), b"{}"].concat()), None, Some(C::Malformed)),
-        ("6 another version", with(|p| p.version = 4), None, Some(C::Malformed)),
+        ("6 another version", with(|p| p.version = 5), None, Some(C::Malformed)),
         ("6 a slot twice", with(|p| p.slots = vec![p.slots[0].clone(), p.slots[0].clone()]), None, Some(C::Malformed)),
         ("7 another fleet", with(|p| p.fleet = "other".parse().unwrap()), None, Some(C::WrongAudience)),
         ("7 another host", with(|p| p.host = "web-2".parse().unwrap()), None, Some(C::WrongAudience)),

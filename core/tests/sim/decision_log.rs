@@ -127,7 +127,7 @@ fn failed_rollout_names_failure_evidence_and_what_serves() {
         let failed =
             explained.decisions.iter().find(|d| matches!(d.decision.what, What::Failed { .. })).unwrap();
         assert!(failed.text.contains(" failed: "), "{texts:#?}");
-        assert!(failed.made_from[0].contains("clock"), "{failed:#?}");
+        assert!(failed.made_from[0].contains("waiting for health checks"), "{failed:#?}");
         assert!(texts.last().unwrap().contains("→ rolled back"), "{texts:#?}");
         assert!(texts.last().unwrap().contains("the service is at r1"), "{texts:#?}");
     }

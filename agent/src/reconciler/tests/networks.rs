@@ -43,7 +43,7 @@ async fn a_network_is_told_first_and_goes_last() {
     host.plan(vec![running(0, one)]);
     host.until(|seen| seen.slots.len() == 1).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(!host.journal().contains(&"remove network test".to_owned()), "one is still in it");
+    assert!(!host.journal().contains(&"remove network production".to_owned()), "one is still in it");
     host.plan(Vec::new());
     host.until(|seen| seen.slots.is_empty()).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
