@@ -1,8 +1,8 @@
 //! The answer to the health check of a load balancer before the ingress.
 
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::exchange::Answer;
 use crate::ingress::Shared;
@@ -27,5 +27,8 @@ pub(crate) fn answer(shared: &Shared, request: &Request<Incoming>) -> Option<Res
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if shared.drain.begun.is_cancelled() && request.version() < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Some(response)
 }
