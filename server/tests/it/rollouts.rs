@@ -146,7 +146,7 @@ async fn a_refused_rollback_names_the_release_that_served_last() {
     let refused = control.rollback(again).await.unwrap_err();
     assert!(refused.message().contains("nobody rolled back from"), "{refused}");
     let hint = refused.metadata().get("windlass-hint").unwrap().to_str().unwrap().to_owned();
-    assert!(hint.contains("each of r3, r1, r2; r3 served last: go to it"), "{hint}");
+    assert!(hint.contains("rolled back from r3, r1, r2; r3 served last: go to it"), "{hint}");
     assert!(hint.ends_with("`windlass rollback default/web --to r3`"), "{hint}");
 }
 
