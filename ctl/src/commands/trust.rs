@@ -287,8 +287,14 @@ fn known(text: &str, context: &Context) -> Result<KeyId, CtlError> {
 }
 
 fn read_document(file: &Path, bytes: &[u8]) -> Result<TrustDocument, CtlError> {
-    let document: TrustDocument = json::decode_bounded(bytes, trust::MAX_LEN)
-        .map_err(|source| signing::SignError::Unreadable { file: file.display().to_string(), source })?;
+    let document: TrustDocument =
+        json::decode_bounded(bytes, trust::MAX_LEN).map_err(|source| CtlError::Usage {
+            message: format!(
+                "`{}` holds no trust document that this program reads: {source}",
+                file.display()
+            ),
+            hint: "begin with the one in force: `windlass trust show -o json > next.json`".to_owned(),
+        })?;
     document.validate().map_err(|source| trust::TrustError::Invalid { version: document.version, source })?;
     Ok(document)
 }

@@ -175,6 +175,10 @@ fn a_trust_document_is_signed_step_by_step() {
     assert_eq!(signed["complete"], false);
     let screen = desk.screen(&["trust", "verify", "later.trust.json"]);
     assert!(screen.contains("version 3 of the trust document cannot follow version 1"), "{screen}");
+    desk.write("other.json", r#"{ "service": "web" }"#);
+    let screen = desk.screen(&["trust", "sign", "other.json", "--out", "other.trust.json"]);
+    assert!(screen.contains("`other.json` holds no trust document"), "{screen}");
+    assert!(screen.contains("windlass trust show -o json > next.json"), "{screen}");
 }
 
 #[test]
