@@ -183,10 +183,13 @@ fn a_restarted_agent_knows_who_was_available() {
     let one = world.release(1, HEALTHY, |_| {});
     world.plan(vec![good(0, one)]);
     world.run(secs(60));
+    let since = |world: &World| world.slots.iter().map(|seen| seen.instances[0].since).collect::<Vec<_>>();
+    let before = since(&world);
     world.restart_agent();
     let done = world.journal.len();
     world.turn();
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
+    assert_eq!(since(&world), before, "it is as old as it was");
     world.run(secs(60));
     assert_eq!(world.journal.len(), done, "nothing is touched");
 }

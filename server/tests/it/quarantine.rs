@@ -89,3 +89,19 @@ async fn a_plan_knows_the_floor_of_the_trust_document() {
     assert_eq!(error, "r1 of `default/web` is below its floor r5");
     assert!(plan(&fleet, &release(5, 1, "one"), false).await["error"].is_null());
 }
+
+/// A person who rolls back holds the content that he left: `plan` says so of a release with the same content.
+#[tokio::test]
+async fn a_plan_knows_what_a_person_rolled_back_from() {
+    let (fleet, _players) = fleet_of(&["web-1"], &[]).await;
+    for (counter, content) in [(1, "one"), (2, "two")] {
+        assert_eq!(deploy(&fleet, &release(counter, 1, content)).await, "succeeded");
+    }
+    let back = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let back = fleet.control("deployer/default").await.rollback(back).await.unwrap().into_inner();
+    assert_eq!(follow(&fleet, &back.rollout).await, "succeeded");
+    let warnings = |view: Value| view["warnings"].to_string();
+    let held = "a person rolled back from this content before";
+    assert!(warnings(plan(&fleet, &release(3, 1, "two"), false).await).contains(held));
+    assert!(!warnings(plan(&fleet, &release(3, 1, "three"), false).await).contains(held));
+}

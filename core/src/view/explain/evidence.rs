@@ -164,3 +164,18 @@ fn seen(evidence: &Evidence) -> Vec<String> {
 fn span(duration: Duration) -> String {
     display_measured(duration)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_was_raised_says_why() {
+        let allowed = Allowed { batch: None, surge: Some(0), unavailable: Some(1), raised: true };
+        assert_eq!(
+            limits(&allowed),
+            "limits applied: any updating at once, 0 surge, 1 unavailable (0 counts as 1 for slots that cannot start first)"
+        );
+        assert!(!limits(&Allowed { raised: false, ..allowed }).contains("counts as"));
+    }
+}
