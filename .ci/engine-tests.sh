@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The real-engine scenarios, two at a time, each in a lab of its own, against the release binaries. Says what it
+# The real-engine scenarios, three at a time, each in a lab of its own, against the release binaries. Says what it
 # installs, and what it leaves out and why. Arguments go to the test runner (a name selects scenarios).
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 export WINDLASS_LAB=${WINDLASS_LAB:-/var/tmp/windlass-tests} WINDLASS_LAB_NET=${WINDLASS_LAB_NET:-10.214.0}
-export WINDLASS_LAB_LANES=${WINDLASS_LAB_LANES:-2} # a scenario mostly waits; more than two and timings suffer
+export WINDLASS_LAB_LANES=${WINDLASS_LAB_LANES:-3} # a scenario mostly waits; with more, two processors are all taken
 
 left_out() {
     echo "LEFT OUT: the real-engine scenarios (tests/tests), $(grep -rc '^#\[test\]' tests/tests | awk -F: '{n += $2} END {print n}') of them, because $1"

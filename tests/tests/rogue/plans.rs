@@ -148,7 +148,7 @@ pub(super) const ROWS: &[Row] = &[
     ("signed: unknown field", "malformed", "unknown field", |t| signed(t, |p| p.with("command", "rm -rf /"))),
     ("signed: unknown field of a slot", "malformed", "unknown field", |t| signed(t, |p| p.with("slots.0.privileged", true))),
     ("signed: unknown phase", "malformed", "unknown variant", |t| signed(t, |p| p.with("slots.0.phase", "forced"))),
-    ("signed: a version that is not known", "malformed", "version", |t| signed(t, |p| p.with("version", 4))),
+    ("signed: a version that is not known", "malformed", "version", |t| signed(t, |p| p.with("version", 5))),
     ("a hook in a plan of a version that has none", "malformed", "task", |t| signed(t, |p| p.with("slots.0.task", json!({ "rollout": "00000001", "hook": "check" })))),
     ("a hook with a name that climbs", "malformed", "task", |t| signed(t, |p| p.with("version", 3).with("slots.0.task", json!({ "rollout": "00000001", "hook": "../sh" })))),
     ("a hook with a command of its own", "malformed", "unknown field", |t| signed(t, |p| p.with("version", 3).with("slots.0.task", json!({ "rollout": "00000001", "hook": "check", "run": ["sh"] })))),
