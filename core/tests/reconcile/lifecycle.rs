@@ -189,7 +189,7 @@ fn a_restarted_agent_knows_who_was_available() {
     let done = world.journal.len();
     world.turn();
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
-    assert_eq!(since(&world), before, "it is as old as it was");
+    assert!(since(&world) <= before, "it is no younger than it was: by the start that the engine knows");
     world.run(secs(60));
     assert_eq!(world.journal.len(), done, "nothing is touched");
 }

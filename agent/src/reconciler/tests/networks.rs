@@ -49,7 +49,7 @@ async fn a_network_is_told_first_and_goes_last() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(
         host.journal().last().map(String::as_str),
-        Some("remove network test"),
+        Some("remove network production"),
         "{:?}",
         host.journal()
     );
