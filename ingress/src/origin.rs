@@ -57,7 +57,7 @@ impl Origin {
 }
 
 /// Whether the protocol that a proxy names is HTTPS; `None` if it is no protocol.
-pub(crate) fn protocol(value: &HeaderValue) -> Option<bool> {
+fn protocol(value: &HeaderValue) -> Option<bool> {
     let is = |name: &[u8]| value.as_bytes().eq_ignore_ascii_case(name);
     if is(b"https") { Some(true) } else { is(b"http").then_some(false) }
 }

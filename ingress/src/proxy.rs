@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE, UPGRADE};
-use hyper::{HeaderMap, Request, Response, StatusCode, Uri, Version};
+use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::Entry;
@@ -72,9 +72,6 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let is_inner = client.door().is_some();
-    if !is_inner && let Some(response) = ready::answer(&shared, &request) {
-        return Ok(response);
-    }
     let (peer, tls) = (client.address.ip(), client.is_tls());
     let origin = if is_inner {
         Origin::direct(peer, tls)
@@ -83,13 +80,18 @@ pub(crate) async fn serve(
     };
     let http1 = request.version() < Version::HTTP_2;
     let switches = tunnel::asks(&request);
-    let log = shared.access.as_ref();
-    let mut record = log.map(|log| log.begin(&request, origin.client, origin.tls));
-    let mut response = answer(&shared, client, origin, request, &mut record).await.unwrap_or_else(refuse);
-    if let Some(record) = record {
-        // No exchange took it along: the answer is our own, and all of it.
-        record.end(response.status().as_u16(), Ended::Whole);
-    }
+    let mut response = if !is_inner && ready::asks(&request) {
+        ready::answer(&shared)
+    } else {
+        let log = shared.access.as_ref();
+        let mut record = log.map(|log| log.begin(&request, origin.client, origin.tls));
+        let answer = answer(&shared, client, origin, request, &mut record).await.unwrap_or_else(refuse);
+        if let Some(record) = record {
+            // No exchange took it along: the answer is our own, and all of it.
+            record.end(answer.status().as_u16(), Ended::Whole);
+        }
+        answer
+    };
     // After what the client took for its tunnel, or after half a request, no request can be told from other bytes.
     let lost = switches || matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT);
     let close = lost || shared.drain.begun.is_cancelled();
@@ -177,13 +179,18 @@ fn own_answer(exchange: Exchange, failure: Failure) -> Response<Answer> {
 
 fn refuse(refusal: Refusal) -> Response<Answer> {
     let Refusal(status, why) = refusal;
-    let mut response = Response::new(Answer::text(format!("{}: {why}\n", status.as_u16())));
-    *response.status_mut() = status;
-    let headers: &mut HeaderMap = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let mut response = says(status, why);
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
+}
+
+/// A line of text with its status.
+pub(crate) fn says(status: StatusCode, what: &str) -> Response<Answer> {
+    let mut response = Response::new(Answer::text(format!("{}: {what}\n", status.as_u16())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

@@ -1,34 +1,34 @@
-//! The answer to the health check of a load balancer before the ingress.
+//! The health check of a load balancer before the ingress.
 
-use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use hyper::{Method, Request, Response, StatusCode};
 
 use crate::exchange::Answer;
 use crate::ingress::Shared;
+use crate::proxy::says;
 
 /// The path that is answered for every host name, and without one: 200 while the ingress takes requests, else 503.
 pub const READY: &str = "/.well-known/windlass/ready";
 
-/// The answer, if the request asks for it.
-pub(crate) fn answer(shared: &Shared, request: &Request<Incoming>) -> Option<Response<Answer>> {
-    let asks = request.uri().path() == READY && matches!(*request.method(), Method::GET | Method::HEAD);
-    if !asks {
-        return None;
-    }
-    let (status, text) = if shared.drain.leaves.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "503: this ingress ends\n")
+/// Whether a request is a health check. One with a body is none: where that ends is checked with all other requests.
+pub(crate) fn asks<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    request.uri().path() == READY
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && !headers.contains_key(CONTENT_LENGTH)
+        && !headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// The answer to it.
+pub(crate) fn answer(shared: &Shared) -> Response<Answer> {
+    let (status, what) = if shared.drain.leaves.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "this ingress ends")
     } else if shared.table.load().is_empty() {
-        (StatusCode::SERVICE_UNAVAILABLE, "503: no traffic table yet\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "no traffic table yet")
     } else {
-        (StatusCode::OK, "200: ready\n")
+        (StatusCode::OK, "ready")
     };
-    let mut response = Response::new(Answer::text(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let mut response = says(status, what);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if shared.drain.begun.is_cancelled() && request.version() < Version::HTTP_2 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Some(response)
+    response
 }

@@ -28,13 +28,17 @@ async fn health_checks_need_no_name_and_end_with_the_ingress() {
     let post = format!("POST {READY} HTTP/1.1\r\nHost: 10.0.0.7\r\nContent-Length: 0\r\n\r\n");
     assert!(world.ask(&post).await.0.starts_with("http/1.1 404"), "it is no other request's");
 
+    // One with a body is a request like any other: its end is found where that of all is.
+    let with_body = format!("GET {READY} HTTP/1.1\r\nHost: web.example\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(world.ask(&with_body).await.1, b"one");
+
     // It says so before it stops to take requests.
     world.ingress.leave();
     assert!(world.ask(&old).await.0.starts_with("http/1.0 503"));
     assert_eq!(world.get("/").await.1, b"one");
     assert_eq!(
         (world.counters(1).success, world.ingress.unrouted()),
-        (1, 1),
+        (2, 1),
         "health checks are not counted"
     );
 }
