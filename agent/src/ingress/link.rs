@@ -46,7 +46,7 @@ impl Link {
                 if self.follower.has().1.is_empty() {
                     tracing::warn!(%socket, %error, "no agent answers, and there is no table yet: is --data the folder of an agent that runs?");
                 } else {
-                    tracing::warn!(%socket, %error, "the agent is away; the last tables stay in force");
+                    tracing::warn!(%socket, %error, "no link to the agent; the last tables stay in force");
                 }
             }
             tokio::select! {
@@ -71,11 +71,14 @@ impl Link {
         };
         self.follower.greet(&fleet, &host, reach).await.map_err(io::Error::other)?;
         tracing::info!(%host, "connected to the agent");
-        *said = false;
-        backoff.reset();
         self.reporter.linked(true);
+        // One that cannot keep what it is told would else connect again at once, for as long as its disk is full.
+        let kept_all = || {
+            *said = false;
+            backoff.reset();
+        };
         tokio::select! {
-            ended = self.hear(&mut from, &fleet, &host) => ended,
+            ended = self.hear(&mut from, &fleet, &host, kept_all) => ended,
             ended = self.send_reports(&mut to) => ended,
         }
     }
@@ -85,6 +88,7 @@ impl Link {
         from: &mut (impl AsyncRead + Unpin),
         fleet: &FleetId,
         host: &HostId,
+        mut kept_all: impl FnMut(),
     ) -> io::Result<()> {
         loop {
             match wire::read(from, MOST_DOWN).await? {
@@ -101,7 +105,10 @@ impl Link {
                     let taken = self.follower.take_networks(networks).await;
                     taken.map_err(|error| unwritten("the inner networks", &error))?;
                 }
-                Some(Down::Told) => self.follower.told(),
+                Some(Down::Told) => {
+                    kept_all();
+                    self.follower.told();
+                }
                 Some(Down::Hello { .. } | Down::Unknown) => {}
             }
         }
@@ -131,7 +138,5 @@ impl Link {
 
 /// Ends the connection: the next one asks for what this one could not keep.
 fn unwritten(what: &str, error: &FileError) -> io::Error {
-    let error = report::chain(error);
-    tracing::error!(%error, "{what} could not be kept, asking the agent again");
-    io::Error::other(error)
+    io::Error::other(format!("{what} could not be kept: {}", report::chain(error)))
 }

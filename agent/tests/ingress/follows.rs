@@ -99,6 +99,27 @@ async fn first_answer(http: std::net::SocketAddr) -> String {
     }
 }
 
+/// An ingress that failed to write a trust document once was not told it again, and refused every table of its keys.
+#[tokio::test]
+async fn a_trust_document_that_was_not_kept_is_asked_for_again() {
+    let world = World::new();
+    let one = Endpoint::listen("one").await;
+    let mut agent = FakeAgent::listen(&world.folder, Vec::new());
+    let _ingress = world.start(&HTTP);
+    let http = agent.http().await;
+    // A file cannot take the place of a folder with something in it.
+    let in_the_way = world.folder.join("ingress/trust.json");
+    std::fs::create_dir_all(in_the_way.join("something")).unwrap();
+    agent.say(world.keys.trust(1, &world.keys.0.dispatch));
+    agent.say(world.keys.table(5, &[one.address]));
+    // It connects anew, and cannot keep it then either.
+    until("another link", || agent.links() >= 3).await;
+    assert_eq!(get(http, WEB, "/").await.unwrap().status, 404);
+    std::fs::remove_dir_all(&in_the_way).unwrap();
+    agent.report("the table is taken after all", at(5)).await;
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "one");
+}
+
 /// Complaint 12 about other proxies (linkerd/linkerd2#10491): endpoints that are long gone.
 #[tokio::test]
 async fn an_ingress_that_was_away_serves_by_the_newest_table() {

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use windlass_core::traffic::IngressReport;
 
 use crate::http::{Client, Endpoint, get};
-use crate::world::{World, until};
+use crate::world::{LONG, World, until};
 
 const WEB: &str = "web.example.com";
 /// Clients that keep their connection, and as many that do not.
@@ -170,4 +170,27 @@ async fn sigterm_waits_for_requests_under_way() {
                     .any(|s| s.releases.values().any(|release| release.weighted.success == 1))
         })
         .await;
+}
+
+#[tokio::test]
+async fn an_end_with_notice_fails_health_checks_and_serves_on() {
+    const READY: &str = "/.well-known/windlass/ready";
+    let world = World::new();
+    let endpoint = Endpoint::listen("one").await;
+    let mut agent = world.agent(vec![world.keys.table(5, &[endpoint.address])]);
+    let mut ingress = world.start(&["--http", "127.0.0.1:0", "--notice", "3s", "--response-timeout", "1s"]);
+    agent.report("it serves", serving).await;
+    let http = agent.http().await;
+    assert_eq!(get(http, WEB, "/wait/5000").await.unwrap().status, 504, "it waits as long as it was told");
+    let status = async || get(http, "10.0.0.1", READY).await.unwrap().status;
+    assert_eq!(status().await, 200);
+    let ended_at = tokio::time::Instant::now();
+    ingress.terminate();
+    while status().await == 200 {
+        assert!(ended_at.elapsed() < LONG, "it stays healthy");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(get(http, WEB, "/").await.unwrap().body, "one", "requests are taken meanwhile");
+    assert!(ingress.end().await);
+    assert!(ended_at.elapsed() >= Duration::from_secs(3), "{:?}", ended_at.elapsed());
 }

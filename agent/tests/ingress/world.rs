@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
@@ -89,6 +90,7 @@ pub(crate) fn signed(routes: &Routes, key: &SigningKey) -> Down {
 pub(crate) struct FakeAgent {
     said: watch::Sender<Vec<Down>>,
     pub(crate) reports: watch::Receiver<BTreeMap<u64, IngressReport>>,
+    links: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -105,15 +107,23 @@ impl FakeAgent {
         let listener = UnixListener::bind(&path).unwrap();
         let (said, reports) = (watch::Sender::new(said), watch::Sender::new(BTreeMap::new()));
         let (hear, seen) = (said.clone(), reports.subscribe());
+        let links = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&links);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut open = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
                 open.spawn(serve(stream, hear.subscribe(), reports.clone(), pause));
             }
         });
-        Self { said, reports: seen, _tasks: tasks }
+        Self { said, reports: seen, links, _tasks: tasks }
+    }
+
+    /// Links that ingresses have made to it.
+    pub(crate) fn links(&self) -> usize {
+        self.links.load(Ordering::Relaxed)
     }
 
     pub(crate) fn say(&self, message: Down) {
