@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use windlass_tests::ingress::{self, NAME};
 use windlass_tests::{Fleet, FleetOptions, Lab, Load, Service, wait};
 
+/// The limit for a set that nobody is sent to any more: its rollout ends with the order to stop it, not with its end.
+const STOPPED: Duration = Duration::from_secs(15);
+
 /// Blue/green with a short watch, behind the name of the lab.
 fn web(fleet: &Fleet, tag: &str, steps: &Value) -> Service {
     let strategy = json!({ "steps": steps, "watch": "2s", "keep_old": "10m", "min_ready": "1s" });
@@ -58,7 +61,7 @@ fn traffic_moves_to_green_and_back_without_a_loss() {
         answers.answered()
     );
     assert!(last < Duration::from_secs(5), "{last:?}");
-    assert_eq!((fleet.count_running("v1"), fleet.count_running("v2")), (2, 0));
+    fleet.wait_until_serving("v1", 2, STOPPED);
 
     // Green fails on its way: nobody was sent there.
     let load = Load::begin(&at, NAME, "/version", 500);
@@ -79,7 +82,7 @@ fn traffic_moves_to_green_and_back_without_a_loss() {
     answers.expect_none_lost();
     let shares = (answers.whole["v1"], answers.whole["v2"]);
     assert!(shares.1 * 2 < shares.0, "a fifth at most went to green: {shares:?}");
-    assert_eq!((fleet.count_running("v1"), fleet.count_running("v2")), (2, 0));
+    fleet.wait_until_serving("v1", 2, STOPPED);
     process.stop(Duration::from_secs(40));
 }
 
@@ -147,7 +150,8 @@ fn green_stands_on_other_hosts_where_blue_is_all_that_fits() {
         answers.answered()
     );
     assert!(last < Duration::from_secs(5), "{last:?}");
-    assert_eq!((on(&fleet, "r1"), on(&fleet, "r2")), (blue_on.clone(), Vec::new()));
+    fleet.wait_until_serving("v1", 2, STOPPED);
+    assert_eq!(on(&fleet, "r1"), blue_on);
 
     // Green fails on its way, and then a person stops it at a step while the coordinator dies.
     let load = Load::begin(&at, NAME, "/version", 500);
@@ -159,7 +163,7 @@ fn green_stands_on_other_hosts_where_blue_is_all_that_fits() {
     fleet.kill_coordinator();
     fleet.cli.run(&["rollout", "abort", "web", "--yes"]).expect_code(0);
     fleet.wait_for_outcome("aborted");
-    assert_eq!((fleet.count_running("v1"), fleet.count_running("v2")), (2, 0));
+    fleet.wait_until_serving("v1", 2, STOPPED);
     assert_eq!(on(&fleet, "r1"), blue_on);
 
     // The old set ends with keep_old, and a rollback after that starts one on other hosts again.
@@ -172,10 +176,7 @@ fn green_stands_on_other_hosts_where_blue_is_all_that_fits() {
     });
     fleet.cli.run(&["rollback", "web", "--timeout", "2m"]).expect_code(0);
     load.end().expect_none_lost();
-    wait::until("what was left behind has stopped", Duration::from_secs(60), || {
-        let running = (fleet.count_running("v1"), fleet.count_running("v2"));
-        if running == (2, 0) { Ok(()) } else { Err(format!("{running:?}")) }
-    });
+    fleet.wait_until_serving("v1", 2, Duration::from_secs(60));
     assert_eq!(on(&fleet, "r1"), blue_on, "where there is room");
     process.stop(Duration::from_secs(40));
 }

@@ -92,7 +92,7 @@ fn a_canary_that_fails_requests_is_stopped_by_its_gate() {
     let answers = load.end();
     let all = answers.answered() + answers.failed;
     assert!(answers.failed > 0 && answers.failed * 20 < all, "a tenth of a fifth at most: {answers:?}");
-    assert_eq!((fleet.count_running("v1"), fleet.count_running("errors")), (3, 0));
+    fleet.wait_until_serving("v1", 3, Duration::from_secs(15));
     let judged = fleet.verdicts();
     let last = judged.last().expect("a verdict");
     assert_eq!(last["verdict"], "fail", "{last:#}");
