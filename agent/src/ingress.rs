@@ -138,9 +138,10 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
     let plan = Plan::of(options, certificates.clone());
     let listeners = plan.listeners(begin.inherited())?;
     drop(State::open(&options.state)?); // what cannot be followed is found before anybody stops accepting
-    let took_over = begin.takes_over();
+    let (took_over, doubts) = (begin.takes_over(), begin.doubts());
     let (lock, state, tables) = begin.ready(&options.state).await?;
     let follower = Arc::new(Follower::new(ingress.clone(), state, tables));
+    ingress.take_doubts(&doubts);
     if took_over {
         follower.told(); // what was in force until now is the newest
     }

@@ -4,7 +4,7 @@
 //! ```text
 //! successor                                   process that serves
 //!   connect ────────────────────────────────▶   checks for the same user (SO_PEERCRED)
-//!           ◀──── version, listeners, state ──  with the descriptors (SCM_RIGHTS)
+//!           ◀─ version, listeners, doubts, state  with the descriptors (SCM_RIGHTS)
 //!   reads and verifies all of it
 //!   ready   ────────────────────────────────▶   stops accepting, goes on serving
 //!           ◀────────────────────────── stopped
@@ -26,6 +26,8 @@ use rustix::net::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::upstream::Doubt;
+
 /// The version of this protocol.
 const VERSION: u32 = 1;
 /// Each side gives up on a step that takes longer.
@@ -35,6 +37,8 @@ const MOST_LISTENERS: usize = 32;
 /// Most bytes of the state that is handed on.
 const MOST_STATE: u64 = 64 * 1024 * 1024;
 const MOST_HEAD: usize = 16 * 1024;
+/// Most endpoints of which a hand-over tells that they fail: some 250 bytes each, in the head.
+pub const MOST_DOUBTS: usize = 48;
 
 /// A listener and what it serves, by a name that both processes know.
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub struct Inheritance {
     pub listeners: Vec<Listener>,
     /// The newest signed tables of the process before. The successor verifies them itself.
     pub state: Vec<u8>,
+    /// Endpoints that fail.
+    pub doubts: Vec<Doubt>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,6 +65,9 @@ struct Head {
     version: u32,
     listeners: Vec<String>,
     state: u64,
+    /// Absent where the process before is an older one.
+    #[serde(default)]
+    doubts: Vec<Doubt>,
 }
 
 fn invalid(why: impl Into<String>) -> io::Error {
@@ -72,7 +81,12 @@ fn invalid(why: impl Into<String>) -> io::Error {
 ///
 /// # Errors
 /// The peer is another user, breaks the protocol, or was not ready in time. Nothing has changed then.
-pub fn offer(peer: UnixStream, listeners: &[Listener], state: &[u8]) -> io::Result<Ready> {
+pub fn offer(
+    peer: UnixStream,
+    listeners: &[Listener],
+    state: &[u8],
+    doubts: Vec<Doubt>,
+) -> io::Result<Ready> {
     let credentials = rustix::net::sockopt::socket_peercred(&peer)?;
     if credentials.uid != rustix::process::geteuid() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the successor runs as another user"));
@@ -86,6 +100,7 @@ pub fn offer(peer: UnixStream, listeners: &[Listener], state: &[u8]) -> io::Resu
         version: VERSION,
         listeners: listeners.iter().map(|listener| listener.name.clone()).collect(),
         state: state.len() as u64,
+        doubts,
     };
     let head = serde_json::to_vec(&head).map_err(io::Error::other)?;
     let descriptors: Vec<BorrowedFd<'_>> = listeners.iter().map(|listener| listener.socket.as_fd()).collect();
@@ -143,7 +158,7 @@ impl Successor {
         let sockets = descriptors.into_iter().map(TcpListener::from);
         let listeners =
             head.listeners.into_iter().zip(sockets).map(|(name, socket)| Listener { name, socket }).collect();
-        Ok((Self(reader), Inheritance { listeners, state }))
+        Ok((Self(reader), Inheritance { listeners, state, doubts: head.doubts }))
     }
 
     /// Says that everything is verified, and answers when the process before has stopped accepting.
@@ -225,7 +240,7 @@ mod tests {
         let address = listeners[0].socket.local_addr().unwrap();
         let waiting = TcpStream::connect(address).unwrap();
         let serves = thread::spawn(move || {
-            let ready = offer(ours, &listeners, b"tables").unwrap();
+            let ready = offer(ours, &listeners, b"tables", Vec::new()).unwrap();
             drop(listeners);
             ready.stopped().unwrap();
         });
@@ -246,10 +261,10 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let listeners = vec![listener()];
         drop(theirs);
-        assert!(offer(ours, &listeners, b"").is_err());
+        assert!(offer(ours, &listeners, b"", Vec::new()).is_err());
         let (ours, theirs) = UnixStream::pair().unwrap();
         let dies = thread::spawn(move || drop(Successor::take(theirs).unwrap()));
-        assert!(offer(ours, &listeners, &vec![7; 1 << 20]).is_err());
+        assert!(offer(ours, &listeners, &vec![7; 1 << 20], Vec::new()).is_err());
         dies.join().unwrap();
         let address = listeners[0].socket.local_addr().unwrap();
         let _client = TcpStream::connect(address).unwrap();

@@ -18,11 +18,12 @@ use crate::access::{Access, AccessLog};
 use crate::budget::RetryBudget;
 use crate::counters::ReleaseSnapshot;
 use crate::drain::{Drain, DrainTimes};
+use crate::handover::MOST_DOUBTS;
 use crate::limits::Limits;
 use crate::origin::TrustedProxies;
 use crate::registry::{CounterKey, Next, NotTaken, Registry};
 use crate::table::Table;
-use crate::upstream::Endpoint;
+use crate::upstream::{Doubt, Endpoint};
 
 /// The longest time for the end of a cut connection.
 const LAST: Duration = Duration::from_secs(15);
@@ -227,6 +228,16 @@ impl Ingress {
     /// Requests and tunnels that are still on endpoints that drain or have left the tables, by address.
     pub fn draining(&self) -> BTreeMap<SocketAddr, (i64, i64)> {
         self.0.registry().draining()
+    }
+
+    /// Endpoints that fail, for a successor: as many as a hand-over has room for.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        self.0.registry().doubts(&self.0.limits, Instant::now(), MOST_DOUBTS)
+    }
+
+    /// Takes the failures that the process before saw on endpoints of the tables.
+    pub fn take_doubts(&self, doubts: &[Doubt]) {
+        self.0.registry().take_doubts(doubts, &self.0.limits, Instant::now());
     }
 
     /// Closes idle connections and ends drains that are over, until `cancel`.

@@ -36,3 +36,4 @@ pub use limits::Limits;
 pub use origin::TrustedProxies;
 pub use ready::READY;
 pub use registry::{CounterKey, NotTaken, Population};
+pub use upstream::Doubt;

@@ -19,7 +19,7 @@ use next::{Close, Found};
 use crate::counters::ReleaseCounters;
 use crate::held::Held;
 use crate::limits::Limits;
-use crate::upstream::{Endpoint, EndpointKey};
+use crate::upstream::{Doubt, Endpoint, EndpointKey};
 
 /// The reason for which a table was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -202,6 +202,20 @@ impl Registry {
         due.sort_by_key(|(since, _)| *since);
         due.truncate(most);
         due.into_iter().map(|(_, endpoint)| endpoint).inspect(|endpoint| endpoint.begin_probe(now)).collect()
+    }
+
+    /// Endpoints that fail, as many as `most`.
+    pub(crate) fn doubts(&self, limits: &Limits, now: Instant, most: usize) -> Vec<Doubt> {
+        self.endpoints.values().filter_map(|endpoint| endpoint.doubt(limits, now)).take(most).collect()
+    }
+
+    /// Takes the failures that another process saw.
+    pub(crate) fn take_doubts(&self, doubts: &[Doubt], limits: &Limits, now: Instant) {
+        for doubt in doubts {
+            if let Some(endpoint) = self.endpoints.get(&doubt.key()) {
+                endpoint.take_doubt(doubt, limits, now);
+            }
+        }
     }
 
     /// The number of each table in force.

@@ -8,4 +8,5 @@ mod probe;
 
 pub(crate) use balance::{pick, pickable};
 pub(crate) use connection::{Line, SendFailure, Sent, Unsent, send};
+pub use endpoint::Doubt;
 pub(crate) use endpoint::{Endpoint, EndpointKey, InFlight, Patience};

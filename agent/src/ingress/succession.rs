@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use windlass_core::EnvironmentId;
+use windlass_ingress::Doubt;
 use windlass_ingress::handover::{self, Inheritance, Listener, Successor};
 use windlass_process::report;
 
@@ -36,6 +37,8 @@ type Positions = BTreeMap<EnvironmentId, Position>;
 pub(super) struct Begin {
     successor: Option<Successor>,
     inherited: Vec<Listener>,
+    /// Endpoints on which requests failed in the process before.
+    doubts: Vec<Doubt>,
     /// The tables that the process before has in force.
     positions: Positions,
     lock: Option<Lock>,
@@ -56,6 +59,7 @@ impl Begin {
                         return Ok(Self {
                             successor: None,
                             inherited: Vec::new(),
+                            doubts: Vec::new(),
                             positions: Positions::new(),
                             lock: Some(lock),
                         });
@@ -69,14 +73,14 @@ impl Begin {
     }
 
     fn after(taken: io::Result<(Successor, Inheritance)>) -> io::Result<Self> {
-        let (successor, Inheritance { listeners, state }) = taken?;
+        let (successor, Inheritance { listeners, state, doubts }) = taken?;
         let positions: Positions = serde_json::from_slice(&state).map_err(io::Error::other)?;
         tracing::info!(
             listeners = listeners.len(),
             tables = positions.len(),
             "taking over from a process that serves"
         );
-        Ok(Self { successor: Some(successor), inherited: listeners, positions, lock: None })
+        Ok(Self { successor: Some(successor), inherited: listeners, doubts, positions, lock: None })
     }
 
     /// Whether a process serves that it takes over from.
@@ -87,6 +91,11 @@ impl Begin {
     /// The listeners of the process before.
     pub(super) fn inherited(&mut self) -> Vec<Listener> {
         std::mem::take(&mut self.inherited)
+    }
+
+    /// Endpoints on which requests failed in the process before.
+    pub(super) fn doubts(&mut self) -> Vec<Doubt> {
+        std::mem::take(&mut self.doubts)
     }
 
     /// Says that all is verified, and waits until the process before has stopped accepting. Answers with the lock of the
@@ -192,7 +201,8 @@ impl Succession {
             return Err(io::Error::other("this process is ending and has no listener any more"));
         }
         let state = serde_json::to_vec(&self.follower.has().1).map_err(io::Error::other)?;
-        let ready = on_disk(move || handover::offer(stream, &sockets, &state)).await?;
+        let doubts = self.follower.ingress.doubts();
+        let ready = on_disk(move || handover::offer(stream, &sockets, &state, doubts)).await?;
         // The successor is ready. From here to `stopped` nobody accepts; clients wait in the kernel's queue.
         self.follower.write(false);
         let (done, closed) = oneshot::channel();

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use windlass_core::traffic::IngressReport;
+use windlass_core::traffic::{EndpointState, IngressReport};
 
 use crate::http::{Client, Endpoint, get};
-use crate::world::{LONG, World, until};
+use crate::world::{LONG, World, signed, table, until};
 
 const WEB: &str = "web.example.com";
+/// The path of the probe of an endpoint.
+const PROBE: &str = "/ready";
 /// Clients that keep their connection, and as many that do not.
 const CLIENTS: u64 = 8;
 /// Each of them begins a request so often: 640 a second in all.
@@ -113,6 +117,54 @@ async fn successors_take_over_and_no_request_fails() {
     let done = load.end().await;
     println!("{done} requests, none failed");
     assert!(done > 1500);
+}
+
+/// An endpoint that answers every request and every probe with an error. Counts the requests.
+async fn listen_broken() -> (SocketAddr, Arc<AtomicUsize>, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, requests, mut tasks) =
+        (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default(), JoinSet::new());
+    let counted = requests.clone();
+    tasks.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            if stream.read_line(&mut line).await.is_ok() && !line.contains(PROBE) {
+                counted.fetch_add(1, Relaxed);
+            }
+            let answer =
+                b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            drop(stream.write_all(answer).await); // the ingress sees what it got
+        }
+    });
+    (address, requests, tasks)
+}
+
+#[tokio::test]
+async fn a_successor_leaves_out_what_failed_before() {
+    let world = World::new();
+    let good = Endpoint::listen("good").await;
+    let (broken, requests, _tasks) = listen_broken().await;
+    let mut routes = table(5, &[good.address, broken]);
+    let service = &mut routes.services[0];
+    service.ports.values_mut().for_each(|port| port.probe = Some(PROBE.to_owned()));
+    let mut agent = world.agent(vec![signed(&routes, &world.keys.0.dispatch)]);
+    let mut ingress = world.start(&["--http", "127.0.0.1:0", "--drain", "1s"]);
+    let is_out = |report: &IngressReport| {
+        let mut endpoints = report.services.values().flat_map(|service| &service.endpoints);
+        endpoints.any(|endpoint| endpoint.address == broken && endpoint.state == EndpointState::Unready)
+    };
+    let first = agent.report("the broken endpoint is left out", |r| serving(r) && is_out(r)).await;
+    let http = agent.http().await;
+    let before = requests.load(Relaxed);
+    let _successor = world.start(&["--http", "127.0.0.1:0"]);
+    agent.report("the successor serves", |r| serving(r) && r.process != first.process).await;
+    assert!(ingress.end().await);
+    for _ in 0..40 {
+        assert_eq!(get(http, WEB, "/").await.unwrap().body, "good");
+    }
+    assert_eq!(requests.load(Relaxed), before);
 }
 
 #[tokio::test]

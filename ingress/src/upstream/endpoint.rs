@@ -16,9 +16,11 @@ use crate::limits::Limits;
 
 use super::pool::Pool;
 
+mod doubt;
 mod probing;
 mod silence;
 
+pub use doubt::Doubt;
 use probing::Probing;
 pub(crate) use probing::Question;
 use silence::Silence;

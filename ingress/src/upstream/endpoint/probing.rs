@@ -53,6 +53,12 @@ impl Endpoint {
         self.probing.unanswered.load(Relaxed) >= limits.unready_after
     }
 
+    /// Leaves it out until it answers a probe, which is due at once.
+    pub(super) fn give_up(&self, limits: &Limits) {
+        self.probing.unanswered.store(limits.unready_after, Relaxed);
+        self.suspect();
+    }
+
     /// Whether its last probe failed.
     pub(super) fn failed_its_probe(&self) -> bool {
         self.probing.unanswered.load(Relaxed) > 0

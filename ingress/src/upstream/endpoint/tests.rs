@@ -2,7 +2,7 @@ use crate::exchange::Upload;
 
 use super::*;
 
-fn endpoint(now: Instant) -> Arc<Endpoint> {
+pub(super) fn endpoint(now: Instant) -> Arc<Endpoint> {
     let key = EndpointKey {
         address: "127.0.0.1:1".parse().unwrap(),
         release: Digest::of(b"r1"),
