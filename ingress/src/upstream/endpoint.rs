@@ -120,7 +120,11 @@ impl Endpoint {
     }
 
     /// It stands by for an endpoint of the table, or for one that is not there yet; `None` if it does not.
+    /// Its probes of before say nothing of whether its host restores it: one that begins to stand by is probed at once.
     pub(crate) fn set_standby(&self, first: Option<Option<Arc<Self>>>) {
+        if first.is_some() && self.standby.load().is_none() {
+            self.doubt_probe();
+        }
         self.standby.store(first.map(|first| Arc::new(Standby { first })));
     }
 
@@ -181,6 +185,11 @@ impl Endpoint {
     /// Whether it is left out at `now` because requests failed on it, or because it hangs and has a request to answer.
     pub(crate) fn is_ejected(&self, now: Instant) -> bool {
         self.is_left_out_until(now) || self.silence.is_tried()
+    }
+
+    /// Whether it is left out at `now` because connections to it failed.
+    pub(crate) fn is_out_of_reach(&self, now: Instant) -> bool {
+        self.unreachable.load(Relaxed) && self.is_left_out_until(now)
     }
 
     fn is_left_out_until(&self, now: Instant) -> bool {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use windlass_core::Span;
 use windlass_core::traffic::{Endpoint, EndpointState, Routes, StandsBy};
 use windlass_ingress::{Limits, Population};
 
@@ -163,4 +164,37 @@ async fn a_held_request_goes_to_what_stands_in() {
     let listener = TcpListener::bind(behind).await.unwrap();
     serve_on(&mut tasks, listener, "old");
     assert_eq!(client.response().await.1, b"old", "long before the hold is over");
+}
+
+/// A service that stops its only instance first, and holds requests meanwhile: the old instance has answered its probes until then.
+#[tokio::test]
+async fn a_stopped_instance_ends_no_wait_for_the_next_one() {
+    let mut tasks = JoinSet::new();
+    let (old_tasks, (old, new)) = (&mut JoinSet::new(), (listener().await, later()));
+    serve_on(old_tasks, old.0, "old");
+    let held = |seq, stands_by: Option<StandsBy>, more: Option<Endpoint>| {
+        let old = Endpoint { draining: true, stands_by, ..endpoint(old.1, 1) };
+        let mut table = routes(seq, &[(2, None), (1, None)], more.into_iter().chain([old]).collect());
+        table.services[0].hold = Some(Span::from_secs(30));
+        table
+    };
+    let world = World::start(quick()).await;
+    world.ingress.take(pool(1, &[old.1])).unwrap();
+    let probed = Instant::now();
+    while probed.elapsed() < Duration::from_secs(1) {
+        assert_eq!(world.get("/").await.1, b"old");
+    }
+    world.ingress.take(held(2, None, None)).unwrap();
+    old_tasks.shutdown().await;
+    world.ingress.take(held(3, Some(StandsBy { instead_of: None }), None)).unwrap();
+    let asked = async { world.get("/").await };
+    let comes = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        new.0.set_nonblocking(true).unwrap();
+        serve_on(&mut tasks, TcpListener::from_std(new.0).unwrap(), "new");
+        let more = Some(endpoint(new.1, 2));
+        world.ingress.take(held(4, Some(StandsBy { instead_of: Some(new.1.port()) }), more)).unwrap();
+    };
+    let ((head, body), ()) = tokio::join!(asked, comes);
+    assert_eq!(body, b"new", "{head}");
 }

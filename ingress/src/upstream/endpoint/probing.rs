@@ -53,6 +53,12 @@ impl Endpoint {
         self.probing.unanswered.load(Relaxed) >= limits.unready_after
     }
 
+    /// Forgets the answer to its last probe, and has it probed at once.
+    pub(super) fn doubt_probe(&self) {
+        self.probing.proven.store(false, Relaxed);
+        self.suspect();
+    }
+
     /// Leaves it out until it answers a probe, which is due at once.
     pub(super) fn give_up(&self, limits: &Limits) {
         self.probing.unanswered.store(limits.unready_after, Relaxed);
