@@ -11,7 +11,7 @@ use hyper::{Method, Request, StatusCode, Version};
 use crate::exchange::{Exchange, Outgoing, Upload};
 use crate::ingress::Shared;
 use crate::request::Refusal;
-use crate::upstream::{InFlight, Patience, SendFailure, Sent, Unsent, pick, send};
+use crate::upstream::{Endpoint, InFlight, Patience, SendFailure, Sent, Unsent, pick, send};
 
 use super::route::{Routed, Wanted};
 
@@ -61,16 +61,22 @@ pub(super) async fn attempt(
 ) -> Result<Sent, Failure> {
     let (mut tried, mut failed) = (Vec::new(), Vec::new());
     let (mut last, mut turns) = (Failure::NoEndpoint, 0);
+    // Endpoints of the other releases, once it is clear that nothing of its own release can be reached.
+    let mut others: Option<Vec<Arc<Endpoint>>> = None;
     loop {
         let now = Instant::now();
         let target = &routed.target;
-        let endpoints = target.endpoints(routed.release);
+        if others.is_none() && target.is_out_of_reach(routed.release, now) {
+            others = target.others(routed.release);
+        }
+        let endpoints = others.as_deref().unwrap_or_else(|| target.endpoints(routed.release));
         let choose =
             |tried: &[_]| pick(endpoints, tried, target.slow_start, shared.random(), &shared.limits, now);
         // One that refused may take it on another connection, if there is nobody else.
         let Some(endpoint) = choose(&tried).or_else(|| choose(&failed)) else {
             // A table that has come since it was routed may have closed them all.
             turns += 1;
+            others = None;
             routed = wanted.again(shared, head, &routed).filter(|_| turns <= TURNS).ok_or(last)?;
             continue;
         };
@@ -114,6 +120,8 @@ pub(super) async fn attempt(
         let free = matches!(failure, SendFailure::Hangs);
         last = match failure {
             SendFailure::Unsent(Unsent::Full) => Failure::Full,
+            // It was a try where nobody else is there.
+            SendFailure::Unsent(Unsent::Connect) if endpoint.stands_by() => last,
             SendFailure::Unsent(Unsent::Connect | Unsent::Stale) => Failure::Unreachable,
             SendFailure::Refused | SendFailure::Closed => Failure::Closed,
             SendFailure::Late | SendFailure::Hangs => Failure::Late,
@@ -125,7 +133,14 @@ pub(super) async fn attempt(
             failed.push(Arc::clone(&endpoint));
         }
         tried.push(endpoint);
-        if !again || tried.len() > MORE || !(free || shared.budget.take()) {
+        let unreached = matches!(last, Failure::Unreachable) && others.is_none();
+        let is_last = tried.len() > MORE || target.endpoints(routed.release).len() <= tried.len();
+        if unreached && is_last {
+            // Nothing was sent: another release takes it rather than nobody.
+            others = target.others(routed.release);
+        }
+        let may_go_on = tried.len() <= MORE || (unreached && others.is_some());
+        if !again || !may_go_on || !(free || shared.budget.take()) {
             return Err(last);
         }
         exchange.counters().retried();

@@ -42,6 +42,23 @@ impl Target {
         }
     }
 
+    /// Whether a release was chosen by weight that has no endpoint to which connections can be made.
+    pub(super) fn is_out_of_reach(&self, chosen: Chosen, now: Instant) -> bool {
+        let endpoints = self.endpoints(chosen);
+        let weighted = matches!(chosen, Chosen::One { matched: false, .. });
+        weighted && endpoints.iter().all(|endpoint| endpoint.is_out_of_reach(now))
+    }
+
+    /// The endpoints of all releases but the one that was chosen by weight; `None` if there are none. What was chosen by a match
+    /// is for that release alone.
+    pub(super) fn others(&self, chosen: Chosen) -> Option<Vec<Arc<Endpoint>>> {
+        let Chosen::One { index, matched: false } = chosen else { return None };
+        let own = self.service.releases.get(index)?.release;
+        let others =
+            self.all.iter().filter(|endpoint| endpoint.key.release != own && !endpoint.is_draining());
+        Some(others.cloned().collect::<Vec<_>>()).filter(|others| !others.is_empty())
+    }
+
     /// The counters that a request at `endpoint` goes by.
     pub(super) fn counters(&self, chosen: Chosen, endpoint: &Endpoint) -> &Arc<ReleaseCounters> {
         if let Some(unconfirmed) = self.standbys.get(&endpoint.key.release).filter(|_| endpoint.stands_by()) {

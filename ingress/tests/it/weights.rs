@@ -133,3 +133,38 @@ async fn no_request_falls_between_two_tables() {
     let answers: u64 = clients.join_all().await.into_iter().sum();
     assert!(answers > 100, "{answers} requests while 4,000 tables came");
 }
+
+/// The host of a canary is lost: its share of the requests goes to the release that is there.
+#[tokio::test]
+async fn the_share_of_a_release_out_of_reach_goes_to_the_other() {
+    let mut tasks = JoinSet::new();
+    let old = server(&mut tasks, "old").await;
+    let gone: Vec<_> = {
+        let mut gone = Vec::new();
+        for _ in 0..4 {
+            gone.push(listener().await);
+        }
+        gone.into_iter().map(|(_, address)| address).collect()
+    };
+    let world = World::start(Limits::default()).await;
+    for (seq, canary) in [(1, &gone[..1]), (2, &gone[1..]), (3, &[][..])] {
+        let endpoints =
+            canary.iter().map(|address| endpoint(*address, 2)).chain([endpoint(old, 1)]).collect();
+        let mut table = routes(seq, &[(2, Some(500)), (1, Some(500))], endpoints);
+        table.services[0].matches = vec![Match {
+            release: release(2),
+            on: MatchOn::Header,
+            name: "x-canary".into(),
+            value: "1".into(),
+        }];
+        world.ingress.take(table).unwrap();
+        for _ in 0..60 {
+            let (head, body) =
+                world.ask("POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: 2\r\n\r\nab").await;
+            assert_eq!(body, b"old", "{seq}: {head}");
+        }
+        let (head, _) = world.ask("GET / HTTP/1.1\r\nHost: web.example\r\nX-Canary: 1\r\n\r\n").await;
+        assert!(head.starts_with("http/1.1 50"), "who asks for the canary is told: {head}");
+    }
+    assert!(world.counters(2).connect_errors > 0, "it is known whose fault it was");
+}
