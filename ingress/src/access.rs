@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::header::{HOST, HeaderName};
-use hyper::{Request, Version};
+use hyper::{HeaderMap, Request, Version};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use windlass_core::{Digest, ServiceId};
@@ -51,7 +51,7 @@ pub struct Access {
     /// The endpoint that had it last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<SocketAddr>,
-    /// The id that the client gave it.
+    /// The id that its endpoint gets: the client's own, or one that was made here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -118,6 +118,12 @@ impl Entry {
     /// The service was found.
     pub(crate) fn of(&mut self, service: &ServiceId) {
         self.access.service = Some(service.clone());
+    }
+
+    /// These are the headers for its endpoint.
+    pub(crate) fn named(&mut self, headers: &HeaderMap) {
+        let id = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+        self.access.request_id = id.map(cut);
     }
 
     /// An endpoint has it now.

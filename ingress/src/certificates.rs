@@ -2,7 +2,7 @@
 
 mod names;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,10 @@ struct Store {
     exact: HashMap<String, Arc<Certificate>>,
     wildcard: HashMap<String, Arc<Certificate>>,
     default: Option<Arc<Certificate>>,
+    /// The certificate of each pair, by its file.
+    pairs: BTreeMap<PathBuf, Arc<Certificate>>,
+    /// Pairs that cannot be used. The certificate that the file held before, if any, goes on.
+    refused: Vec<BadCertificates>,
     /// Name, size and time of each file, to see a change.
     files: Vec<(PathBuf, u64, SystemTime)>,
 }
@@ -73,21 +77,27 @@ struct Store {
 struct Certificate {
     key: Arc<CertifiedKey>,
     names: Arc<Names>,
+    /// The end of its life, in seconds since 1970.
+    not_after: i64,
 }
 
 impl Certificates {
-    /// Reads the folder.
+    /// Reads the folder. A pair that cannot be used is logged and left out while others can.
     ///
     /// # Errors
-    /// A file cannot be read, or is no certificate with its key; the error names it.
+    /// The folder cannot be read, or nothing in it but pairs that cannot be used; the error names the first.
     pub fn open(folder: &Path) -> Result<Arc<Self>, BadCertificates> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let store = Store::read(folder, &provider)?;
+        let mut store = Store::read(folder, &provider, &Store::default())?;
+        if store.pairs.is_empty() && !store.refused.is_empty() {
+            return Err(store.refused.swap_remove(0));
+        }
+        store.log();
         Ok(Arc::new(Self { folder: folder.to_owned(), provider, current: ArcSwap::new(Arc::new(store)) }))
     }
 
-    /// Reads the folder again whenever a file has changed, until `cancel`. A folder that cannot be used keeps what was
-    /// read before, and is logged once for each change.
+    /// Reads the folder again whenever a file has changed, until `cancel`. A folder or a pair that cannot be used keeps the
+    /// certificates that were read before, and is logged once for each change.
     pub async fn follow(&self, cancel: CancellationToken) {
         let mut refused = Vec::new();
         loop {
@@ -99,8 +109,10 @@ impl Certificates {
             if files == self.current.load().files || files == refused {
                 continue;
             }
-            match Store::read(&self.folder, &self.provider) {
+            let before = self.current.load();
+            match Store::read(&self.folder, &self.provider, &before) {
                 Ok(store) => {
+                    store.log();
                     tracing::info!(
                         names = store.exact.len() + store.wildcard.len(),
                         "certificates were read again"
@@ -113,6 +125,17 @@ impl Certificates {
                 }
             }
         }
+    }
+
+    /// The end of life of the certificate of each pair, by its file without `.crt`, in seconds since 1970.
+    pub fn expiries(&self) -> Vec<(String, i64)> {
+        let name = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        self.current.load().pairs.iter().map(|(path, of)| (name(path), of.not_after)).collect()
+    }
+
+    /// The number of pairs that cannot be used.
+    pub fn refused(&self) -> usize {
+        self.current.load().refused.len()
     }
 
     /// The number of covered names.
@@ -135,9 +158,9 @@ impl Certificates {
         Ok(config)
     }
 
-    /// The names of the certificate that a client gets who asks for `host`.
+    /// The names of the certificate that covers `host`; `None` if a client that asks for it gets the default one, or none.
     pub(crate) fn names_for(&self, host: Option<&str>) -> Option<Arc<Names>> {
-        self.current.load().find(host).map(|certificate| Arc::clone(&certificate.names))
+        self.current.load().find_named(host).map(|certificate| Arc::clone(&certificate.names))
     }
 }
 
@@ -148,7 +171,7 @@ impl ResolvesServerCert for Certificates {
 }
 
 impl Store {
-    fn read(folder: &Path, provider: &CryptoProvider) -> Result<Self, BadCertificates> {
+    fn read(folder: &Path, provider: &CryptoProvider, before: &Self) -> Result<Self, BadCertificates> {
         let files = list(folder)?;
         let mut store = Self { files, ..Self::default() };
         let certificates =
@@ -158,28 +181,55 @@ impl Store {
             return Err(BadCertificates::TooMany(folder.to_owned()));
         }
         for path in certificates {
-            let certificate = Arc::new(read_pair(&path, provider)?);
-            for name in certificate.names.all() {
-                let (map, name) = match name.strip_prefix("*.") {
-                    Some(parent) => (&mut store.wildcard, parent),
-                    None => (&mut store.exact, name),
-                };
-                map.insert(name.to_owned(), Arc::clone(&certificate));
-            }
-            if path.file_stem().is_some_and(|stem| stem == "default") {
-                store.default = Some(certificate);
-            }
+            let certificate = match read_pair(&path, provider) {
+                Ok(certificate) => Arc::new(certificate),
+                Err(error) => {
+                    store.refused.push(error);
+                    let Some(before) = before.pairs.get(&path) else { continue };
+                    Arc::clone(before)
+                }
+            };
+            store.add(path, certificate);
         }
         Ok(store)
     }
 
+    /// Where two certificates cover one name, the one that is valid for longer serves it.
+    fn add(&mut self, path: PathBuf, certificate: Arc<Certificate>) {
+        for name in certificate.names.all() {
+            let (map, name) = match name.strip_prefix("*.") {
+                Some(parent) => (&mut self.wildcard, parent),
+                None => (&mut self.exact, name),
+            };
+            if map.get(name).is_none_or(|other| other.not_after <= certificate.not_after) {
+                map.insert(name.to_owned(), Arc::clone(&certificate));
+            }
+        }
+        if path.file_stem().is_some_and(|stem| stem == "default") {
+            self.default = Some(Arc::clone(&certificate));
+        }
+        self.pairs.insert(path, certificate);
+    }
+
+    fn log(&self) {
+        for error in &self.refused {
+            tracing::error!(%error, "a certificate is not used");
+        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        for (path, _) in self.pairs.iter().filter(|(_, certificate)| certificate.not_after < now) {
+            tracing::warn!(path = %path.display(), "a certificate has expired");
+        }
+    }
+
     fn find(&self, host: Option<&str>) -> Option<&Arc<Certificate>> {
-        let named = host.and_then(|host| {
-            let host = host.to_ascii_lowercase();
-            let below = || self.wildcard.get(host.split_once('.')?.1);
-            self.exact.get(&host).or_else(below)
-        });
-        named.or(self.default.as_ref())
+        self.find_named(host).or(self.default.as_ref())
+    }
+
+    fn find_named(&self, host: Option<&str>) -> Option<&Arc<Certificate>> {
+        let host = host?.to_ascii_lowercase();
+        let below = || self.wildcard.get(host.split_once('.')?.1);
+        self.exact.get(&host).or_else(below)
     }
 }
 
@@ -209,9 +259,9 @@ fn read_pair(path: &Path, provider: &CryptoProvider) -> Result<Certificate, BadC
     let key = PrivateKeyDer::from_pem_slice(&read(&path.with_extension("key"))?)
         .map_err(|error| bad(format!("its key: {error}")))?;
     let leaf = chain.first().ok_or_else(|| bad("no certificate in it".to_owned()))?;
-    let names = Names::of(leaf).map_err(&bad)?;
+    let (names, not_after) = Names::of(leaf).map_err(&bad)?;
     let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| bad(error.to_string()))?;
-    Ok(Certificate { key: Arc::new(key), names: Arc::new(names) })
+    Ok(Certificate { key: Arc::new(key), names: Arc::new(names), not_after })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, BadCertificates> {

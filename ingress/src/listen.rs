@@ -105,7 +105,7 @@ impl Ingress {
                     return;
                 };
                 let session = stream.get_ref().1;
-                let Some(names) = certificates.names_for(session.server_name()) else { return };
+                let names = certificates.names_for(session.server_name());
                 let client = Client { address, transport: Transport::Tls(names), place };
                 if session.alpn_protocol() == Some(b"h2") {
                     http::serve_http2(shared, client, stream).await;

@@ -47,8 +47,8 @@ pub(crate) enum Transport {
     },
     /// Plain, at the gateway of an inner network.
     Inner(Door),
-    /// TLS, with a certificate of these names.
-    Tls(Arc<Names>),
+    /// TLS, with a certificate of these names; `None` with the default one, over which every host may be asked for.
+    Tls(Option<Arc<Names>>),
 }
 
 impl Client {
@@ -93,7 +93,8 @@ pub(crate) async fn serve(
         answer
     };
     // After what the client took for its tunnel, or after half a request, no request can be told from other bytes.
-    let lost = switches || matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT);
+    let half = [StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT, StatusCode::NOT_IMPLEMENTED];
+    let lost = switches || half.contains(&response.status());
     let close = lost || shared.drain.begun.is_cancelled();
     if http1 && close && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -113,7 +114,7 @@ async fn answer(
     match &client.transport {
         // A proxy that was asked over HTTPS would be sent round in circles.
         Transport::Redirect { port } if !origin.tls => return Ok(redirect(&host, *port, request.uri())),
-        Transport::Tls(names) if !names.cover(&host) => {
+        Transport::Tls(Some(names)) if !names.cover(&host) => {
             return Err(Refusal(
                 StatusCode::MISDIRECTED_REQUEST,
                 "the certificate of this connection is for other names",
@@ -130,11 +131,14 @@ async fn answer(
     if let Some(record) = record {
         record.of(&routed.target.id);
     }
-    let kind = Kind { grpc: routed.target.is_grpc(), stream: head.version >= Version::HTTP_2 };
-    let mut exchange = Exchange::begin(Arc::clone(&routed.counters), kind, began, record.take());
     let (http2, cookie) = (routed.target.is_http2(), routed.cookie);
     let from = Forwarded { origin, host: &host, id: shared.random() };
     request_headers(&mut head.headers, &from, http2);
+    if let Some(record) = record {
+        record.named(&head.headers);
+    }
+    let kind = Kind { grpc: routed.target.is_grpc(), stream: head.version >= Version::HTTP_2 };
+    let mut exchange = Exchange::begin(Arc::clone(&routed.counters), kind, began, record.take());
     if let Some(protocol) = &upgrade {
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(UPGRADE, protocol.header());

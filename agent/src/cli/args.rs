@@ -165,7 +165,7 @@ pub(super) struct IngressArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) access_log: Option<PathBuf>,
     /// Network of a proxy or load balancer before this ingress, whose X-Forwarded-* headers are believed; may be repeated
-    #[arg(long, value_name = "CIDR")]
+    #[arg(long, value_name = "CIDR", value_parser = network)]
     pub(super) trusted_proxy: Vec<IpNet>,
     /// How long an instance may take until it begins to answer a request; then the client gets 504
     #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_RESPONSE_TIMEOUT, value_parser = a_second_or_more)]
@@ -243,4 +243,11 @@ pub(super) enum TrustCommand {
         /// One envelope, or several, one per line, the oldest first
         file: PathBuf,
     },
+}
+/// A network, or the one address of a host.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| address())
+        .map_err(|_| "neither an address such as 10.0.0.1 nor a network such as 10.0.0.0/8".to_owned())
 }

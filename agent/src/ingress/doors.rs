@@ -238,7 +238,7 @@ impl Doors {
                 continue;
             }
             let (ingress, stop, plan) = (self.ingress.clone(), stop.clone(), self.plan.clone());
-            let reporter = self.reporter.clone();
+            let (reporter, certificates) = (self.reporter.clone(), plan.certificates.clone());
             loops.spawn(async move {
                 match (name.as_str(), plan.redirect, plan.certificates) {
                     (HTTP, None, _) => ingress.serve_plain(listener, stop).await,
@@ -247,7 +247,10 @@ impl Doors {
                         ingress.serve_tls(listener, certificates, stop).await?;
                     }
                     (METRICS, ..) => {
-                        let text = move || metrics::text(&reporter.report(), reporter.access_log_dropped());
+                        let text = move || {
+                            let lost = reporter.access_log_dropped();
+                            metrics::text(&reporter.report(), lost, certificates.as_deref())
+                        };
                         readers::serve(Arc::new(text), listener, stop).await;
                     }
                     (other, ..) => anyhow::bail!("a listener `{other}` is none of ours"),

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use windlass_core::traffic::{Counts, EndpointState, IngressReport, ServiceTraffic};
+use windlass_ingress::Certificates;
 use windlass_ingress::counters::Histogram;
 
 /// A report as text. Names of services and environments are labels, so nothing in them needs an escape.
-pub(super) fn text(report: &IngressReport, lines_lost: u64) -> String {
+pub(super) fn text(report: &IngressReport, lines_lost: u64, certificates: Option<&Certificates>) -> String {
     let mut out = String::new();
     family(&mut out, "windlass_ingress_table_seq", "gauge", "Number of the traffic table in force.");
     for (environment, table) in &report.tables {
@@ -25,6 +26,7 @@ pub(super) fn text(report: &IngressReport, lines_lost: u64) -> String {
     let name = "windlass_ingress_access_log_dropped_total";
     family(&mut out, name, "counter", "Lines of the access log that were lost.");
     line(&mut out, name, "", lines_lost);
+    certificates.into_iter().for_each(|certificates| expiries(&mut out, certificates));
     let counted: [(&str, &str, &str, Number); 11] = [
         ("requests_total", "counter", "Requests that ended.", |c| c.requests),
         ("client_gone_total", "counter", "Clients that left before the response had begun.", |c| {
@@ -70,6 +72,19 @@ pub(super) fn text(report: &IngressReport, lines_lost: u64) -> String {
     each(report, |labels, counts| histogram(&mut out, name, labels, counts));
     endpoints(&mut out, report);
     out
+}
+
+/// The certificates of the folder, by the names of their files.
+fn expiries(out: &mut String, certificates: &Certificates) {
+    let name = "windlass_ingress_certificates_refused";
+    family(out, name, "gauge", "Certificates of the folder that cannot be used.");
+    line(out, name, "", u64::try_from(certificates.refused()).unwrap_or(u64::MAX));
+    let name = "windlass_ingress_certificate_expiry_timestamp_seconds";
+    family(out, name, "gauge", "End of life of a certificate in use.");
+    for (file, at) in certificates.expiries() {
+        let file: String = file.chars().filter(|c| !matches!(c, '"' | '\\' | '\n')).collect();
+        line(out, name, &format!("certificate=\"{file}\""), u64::try_from(at).unwrap_or(0));
+    }
 }
 
 type Number = fn(&Counts) -> u64;
@@ -175,7 +190,7 @@ mod tests {
             } },
             "unrouted": 9,
         });
-        let text = text(&serde_json::from_value(report).unwrap(), 6);
+        let text = text(&serde_json::from_value(report).unwrap(), 6, None);
         insta::assert_snapshot!("metrics", text);
         windlass_testkit::promtool::promtool(&["check", "metrics"], &text);
     }

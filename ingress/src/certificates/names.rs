@@ -10,8 +10,8 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 pub(crate) struct Names(BTreeSet<String>);
 
 impl Names {
-    /// Reads the alternative names of a certificate.
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<Self, String> {
+    /// Reads the alternative names of a certificate, and the end of its life in seconds since 1970.
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Result<(Self, i64), String> {
         let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| error.to_string())?;
         let names = parsed.subject_alternative_name().map_err(|error| error.to_string())?;
         let names = names.into_iter().flat_map(|extension| &extension.value.general_names);
@@ -21,7 +21,8 @@ impl Names {
                 _ => None,
             })
             .collect();
-        if names.is_empty() { Err("it covers no host name".to_owned()) } else { Ok(Self(names)) }
+        let not_after = parsed.validity().not_after.timestamp();
+        if names.is_empty() { Err("it covers no host name".to_owned()) } else { Ok((Self(names), not_after)) }
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {

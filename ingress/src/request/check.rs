@@ -1,7 +1,7 @@
 //! Requests that are refused before they are routed: their meaning could differ between us and an endpoint.
 
 use hyper::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use hyper::http::uri::Authority;
+use hyper::http::uri::{Authority, Scheme};
 use hyper::{Method, Request, StatusCode, Version};
 
 /// A request that is refused, and why.
@@ -24,6 +24,13 @@ pub(crate) fn authority<B>(request: &Request<B>) -> Result<String, Refusal> {
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return Err(bad("both Content-Length and Transfer-Encoding"));
     }
+    if headers
+        .get_all(TRANSFER_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(Refusal(StatusCode::NOT_IMPLEMENTED, "a transfer coding other than chunked"));
+    }
     let mut hosts = headers.get_all(HOST).iter();
     let header = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err(bad("more than one Host")),
@@ -34,8 +41,10 @@ pub(crate) fn authority<B>(request: &Request<B>) -> Result<String, Refusal> {
         (None, None) => None,
     };
     let target = request.uri().authority();
+    // The port that a scheme implies (RFC 9110, section 4.2).
+    let usual = if request.uri().scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
     let authority = match (&header, target) {
-        (Some(header), Some(target)) if !same(header, target) => {
+        (Some(header), Some(target)) if !same(header, target, usual) => {
             return Err(bad("the target names another host than Host does"));
         }
         (_, Some(target)) => target,
@@ -49,6 +58,8 @@ pub(crate) fn authority<B>(request: &Request<B>) -> Result<String, Refusal> {
     Ok(authority.host().trim_end_matches('.').to_ascii_lowercase())
 }
 
-fn same(one: &Authority, other: &Authority) -> bool {
-    one.as_str().eq_ignore_ascii_case(other.as_str())
+/// Whether both name one host and one port.
+fn same(one: &Authority, other: &Authority, usual: u16) -> bool {
+    let port = |of: &Authority| of.port_u16().unwrap_or(usual);
+    one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other)
 }

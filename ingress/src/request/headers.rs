@@ -16,9 +16,11 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Headers about the client that a trusted proxy may have set.
-const FORWARDED_BY_PROXY: [HeaderName; 4] = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT];
+const FORWARDED_BY_PROXY: [HeaderName; 5] =
+    [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT, REAL_IP];
 
 /// The cookie with a client's bucket.
 const BUCKET: &str = "wl-b";
@@ -71,6 +73,10 @@ fn add_hop(headers: &mut HeaderMap, peer: IpAddr) {
 
 /// Changes the headers of a response for its client.
 pub(crate) fn response_headers(headers: &mut HeaderMap) {
+    // The coding decides where the body ends (RFC 9112, section 6.3), and a length beside it is a lie.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     strip(headers);
 }
 

@@ -176,3 +176,24 @@ async fn a_tunnel_has_no_limit_but_on_its_silence() {
     assert!(!client.more().await, "a silent tunnel is closed");
     until("the tunnel has ended", || world.counters(1).tunnels == 0).await;
 }
+
+/// The coding decides where a body ends (RFC 9112, section 6.3); nginx and HAProxy deliver all of it too.
+#[tokio::test]
+async fn a_response_with_a_length_beside_chunks_arrives_whole() {
+    let mut tasks = JoinSet::new();
+    let each = |mut stream: tokio::net::TcpStream| async move {
+        let mut buffer = [0; 4096];
+        let _ = stream.read(&mut buffer).await;
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        let _ = stream.write_all(answer.as_bytes()).await;
+    };
+    let web = raw_server(&mut tasks, each).await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    client.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+    let (head, _) = client.response().await;
+    assert!(head.contains("transfer-encoding: chunked") && !head.contains("content-length"), "{head}");
+    while !client.pending().ends_with(b"0\r\n\r\n") && client.more().await {}
+    assert_eq!(client.pending(), b"5\r\nhello\r\n0\r\n\r\n");
+}

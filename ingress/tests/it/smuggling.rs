@@ -78,6 +78,10 @@ async fn ambiguous_requests_never_reach_an_endpoint_as_they_are() {
         assert!(head.starts_with("http/1.1 40"), "{what}: {head}");
         assert!(seen.try_recv().is_err(), "{what} reached the endpoint");
     }
+    let coded = "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
+    let (head, _) = world.ask(coded).await;
+    assert!(head.starts_with("http/1.1 501") && head.contains("connection: close"), "{head}");
+    assert!(seen.try_recv().is_err(), "a coding that nobody here knows reached the endpoint");
 }
 
 #[tokio::test]
