@@ -50,7 +50,7 @@ pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};
 pub use status::StatusRange;
 pub use tls::Tls;
 pub use traffic::{DRAIN_TIMEOUT, PortProtocol, Route, Traffic};
-pub(crate) use traffic::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START};
+pub(crate) use traffic::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START, prefix};
 pub use triggers::{ErrorRate, Latency, RollbackOn, Within};
 pub use uses::{MAX_USES, NotUsed, check_uses, not_balanced};
 

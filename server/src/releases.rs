@@ -86,6 +86,16 @@ pub(crate) enum ReleaseError {
         /// Whose it is.
         service: ServiceName,
     },
+    /// One name in two environments that one ingress serves.
+    #[error("`{name}` leads to `{service}` already, and the ingress of {host} serves both environments")]
+    NameElsewhere {
+        /// Host name and path.
+        name: String,
+        /// Whose it is.
+        service: Box<ServiceId>,
+        /// A host with such an ingress.
+        host: HostId,
+    },
     /// Its slots are on hosts that could not read it.
     #[error("the agents of {} are too old for what the release says about traffic", list(.0))]
     AgentTooOld(Vec<HostId>),
@@ -218,6 +228,9 @@ impl ReleaseError {
             Self::NameTaken { service, .. } => Some(format!(
                 "choose another `route`, or take it from `{service}` first: deploy that without it"
             )),
+            Self::NameElsewhere { .. } => Some(
+                "choose another `route`, or have the host serve one of them: `environments` in its policy.toml".to_owned(),
+            ),
             Self::NotBalanced { used } => Some(format!(
                 "give a port of `{used}` the protocol `http`, `h2c` or `grpc`, or the address of `{used}` in `env`"
             )),

@@ -88,7 +88,7 @@ impl Rendered {
     /// Host names with their paths under which it is to be reached.
     pub(super) fn route_names(&self) -> impl Iterator<Item = String> {
         let routes = self.manifest.routes().iter();
-        routes.map(|route| format!("{}{}", route.host, route.path.as_deref().unwrap_or("/")))
+        routes.map(|route| format!("{}{}", route.host, release::prefix(route.path.as_deref().unwrap_or("/"))))
     }
 
     /// The specification to sign.

@@ -46,6 +46,14 @@ impl Traffic {
     }
 }
 
+/// A path prefix as it is compared: `/` and each path without a slash at its end.
+pub(crate) fn prefix(path: &str) -> &str {
+    match path.trim_end_matches('/') {
+        "" => "/",
+        shorter => shorter,
+    }
+}
+
 /// A name under which clients reach a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +73,11 @@ impl Route {
     /// As people write it: `api.example.com/v1`.
     pub fn name(&self) -> String {
         format!("{}{}", self.host, self.path)
+    }
+
+    /// Whether the same requests are for both: a slash at the end of a prefix changes nothing.
+    pub fn is_same_name(&self, other: &Self) -> bool {
+        self.host == other.host && prefix(&self.path) == prefix(&other.path)
     }
 }
 

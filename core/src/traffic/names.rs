@@ -8,14 +8,13 @@ pub fn taken<'a>(
     release: &'a Release,
     others: impl IntoIterator<Item = &'a Release>,
 ) -> Option<(&'a Route, &'a ServiceName)> {
-    let same = |a: &Route, b: &Route| a.host == b.host && a.path == b.path;
     let others = others.into_iter();
     let mut others =
         others.filter(|other| other.environment == release.environment && other.service != release.service);
     others.find_map(|other| {
         let theirs = &other.spec.traffic.routes;
         let mine = release.spec.traffic.routes.iter();
-        let mut mine = mine.filter(|route| theirs.iter().any(|other| same(route, other)));
+        let mut mine = mine.filter(|route| theirs.iter().any(|other| route.is_same_name(other)));
         mine.next().map(|route| (route, &other.service))
     })
 }

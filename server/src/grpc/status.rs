@@ -142,7 +142,7 @@ impl Refusal for ReleaseError {
             | Self::BelowFloor { .. } => Code::PermissionDenied,
             Self::Version(_) => Code::InvalidArgument,
             Self::Counter { .. } => Code::Aborted,
-            Self::Reused { .. } | Self::NameTaken { .. } => Code::AlreadyExists,
+            Self::Reused { .. } | Self::NameTaken { .. } | Self::NameElsewhere { .. } => Code::AlreadyExists,
             Self::Start(StartError::Active { .. })
             | Self::TrustExpired(_)
             | Self::FromTheFuture { .. }

@@ -21,8 +21,11 @@ pub(crate) fn check(state: &State, release: &Release) -> Result<(), ReleaseError
             return Err(ReleaseError::NameNotAllowed { host, environment });
         }
     }
-    if let Some((route, service)) = taken(release, others(state, release)) {
+    if let Some((route, service)) = taken(release, others(state, &release.environment)) {
         return Err(ReleaseError::NameTaken { name: route.name(), service: service.clone() });
+    }
+    if let Some((name, service, host)) = taken_elsewhere(state, release) {
+        return Err(ReleaseError::NameElsewhere { name, service: Box::new(service), host });
     }
     let slots = state.slots.get(&release.service_id()).into_iter().flat_map(|slots| slots.values());
     let hosts: BTreeSet<&HostId> = slots.map(|assignment| assignment.host()).collect();
@@ -78,10 +81,31 @@ fn has_ingress(state: &State, environment: &EnvironmentId) -> bool {
     state.hosts.values().any(|host| has_one(&host))
 }
 
-/// Releases of other services of its environment that may answer requests now, or after a way back that nobody asks for.
-fn others<'a>(state: &'a State, release: &'a Release) -> impl Iterator<Item = &'a Release> {
+/// The first name of the release that a service of another environment has, that service, and a host whose ingress serves both:
+/// it would lead every request to one of them.
+fn taken_elsewhere(state: &State, release: &Release) -> Option<(String, ServiceId, HostId)> {
+    let mine = &release.environment;
+    let has_ingress = |host: &&HostRecord| host.ingress_since.is_some() && serves(state, &host.name, mine);
+    let ingresses: Vec<&HostRecord> = state.hosts.values().filter(has_ingress).collect();
+    let environments: BTreeSet<&EnvironmentId> =
+        state.services.keys().map(|id| &id.environment).filter(|theirs| *theirs != mine).collect();
+    for theirs in environments {
+        let Some(host) = ingresses.iter().find(|host| serves(state, &host.name, theirs)) else { continue };
+        for other in others(state, theirs) {
+            let routes = &other.spec.traffic.routes;
+            let mut mine = release.spec.traffic.routes.iter();
+            if let Some(route) = mine.find(|route| routes.iter().any(|other| route.is_same_name(other))) {
+                return Some((route.name(), other.service_id(), host.name.clone()));
+            }
+        }
+    }
+    None
+}
+
+/// Releases of the services of an environment that may answer requests now, or after a way back that nobody asks for.
+fn others<'a>(state: &'a State, environment: &'a EnvironmentId) -> impl Iterator<Item = &'a Release> {
     let services = state.services.values().filter(|service| service.mode != Mode::Removed);
-    let services = services.filter(|service| service.id.environment == release.environment);
+    let services = services.filter(move |service| service.id.environment == *environment);
     let names = services.flat_map(|service| {
         let moves_to = state.active_rollout(&service.id).map(|rollout| rollout.to);
         [service.current, service.last_good(), moves_to].into_iter().flatten()

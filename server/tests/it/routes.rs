@@ -234,6 +234,26 @@ async fn two_services_of_an_environment_cannot_have_one_name() {
 }
 
 #[tokio::test]
+async fn two_environments_of_an_ingress_cannot_have_one_name() {
+    let (fleet, _players, ingress) = fleet_with_ingress().await;
+    let mut control = fleet.control("viewer/another").await;
+    let mut first = routed(1, "one", "web.example.com");
+    first.spec.traffic.routes[0].path = "/v1".to_owned();
+    assert_eq!(deploy(&fleet, &first).await, "succeeded");
+    until("it serves", async || !ingress.serving().is_empty()).await;
+    let mut other = first;
+    (other.environment, other.service) = ("another".parse().unwrap(), "api".parse().unwrap());
+    // A slash at the end of a path makes no other name of it.
+    other.spec.traffic.routes[0].path = "/v1/".to_owned();
+    let payload = serde_json::to_vec(&other).unwrap().into();
+    let preview = pb::PreviewRequest { release: payload, ..Default::default() };
+    let refused = control.preview(preview).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    let said = "leads to `default/web` already, and the ingress of web-1 serves both environments";
+    assert!(refused.message().ends_with(said), "{}", refused.message());
+}
+
+#[tokio::test]
 async fn a_service_that_calls_others_is_placed_beside_an_ingress() {
     let (fleet, _players, ingress) = fleet_with_ingress().await;
     let named = |name: &str, counter: u64, uses: &[&str]| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::manifest::closest::closest;
 use crate::manifest::model::{Manifest, Port, Route, Routes};
-use crate::release::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START, PortProtocol};
+use crate::release::{MAX_DRAIN, MAX_HOLD, MAX_ROUTES, MAX_SLOW_START, PortProtocol, prefix};
 use crate::traffic::{is_host, is_path};
 use crate::units::Span;
 
@@ -34,7 +34,7 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
         path(route, &at, findings);
         port(route, manifest, &at, findings);
         preview(route, manifest, &at, findings);
-        let name = (route.host.as_str(), route.path.as_deref().unwrap_or("/"));
+        let name = (route.host.as_str(), prefix(route.path.as_deref().unwrap_or("/")));
         if let Some(other) = names.insert(name, index) {
             let text = format!("`{}{}` stands at `route.{other}` too", cut(name.0), cut(name.1));
             findings.error(&at, text, "a host name with a path leads to one port");
