@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::capacity::Taken;
 use crate::digest::Digest;
+use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
 use crate::placement::{self, Candidates, Place};
 use crate::plan::{Order, Phase};
@@ -117,6 +119,7 @@ fn place_replicas(
     let count = count as usize;
     let keep = slots_to_keep(planner, to, release, count);
     if !stands_beside(planner, release) {
+        let keep = with_room(planner, keep, release);
         prepare_all(planner, &keep, to, release);
         if planner.is_full() || keep.len() >= count {
             return Ok(());
@@ -167,6 +170,28 @@ fn slots_to_keep(planner: &Planner<'_>, to: ReleaseRef, release: &Release, count
         keep.drain(placed..(placed + made).min(keep.len()));
     }
     keep.truncate(count);
+    keep
+}
+
+/// Slots whose host has room for the release in all of them, once what runs there now has made way. One whose data is on its
+/// host stays there in any case; a rollback goes back to what there was.
+fn with_room(planner: &Planner<'_>, mut keep: Vec<SlotId>, release: &Release) -> Vec<SlotId> {
+    let is_deploy = planner.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Deploy);
+    if !is_deploy || release.spec.pins_slots() {
+        return keep;
+    }
+    let mut taken: BTreeMap<HostId, Taken> = BTreeMap::new();
+    keep.retain(|slot| {
+        let host = planner.host(slot);
+        let Some(member) = planner.snapshot.fleet.member(&host) else { return true };
+        if member.liveness != Liveness::Connected {
+            return true;
+        }
+        let taken = taken.entry(host).or_insert_with(|| member.taken.clone());
+        let Ok(gpus) = taken.fit(&member.facts, &release.spec) else { return false };
+        taken.add_instance(&release.spec, &gpus);
+        true
+    });
     keep
 }
 

@@ -12,6 +12,7 @@ mod gating;
 mod going_back;
 mod guarded;
 mod hooks;
+mod larger;
 pub(crate) mod midway;
 mod reach;
 mod restarted;
