@@ -87,10 +87,18 @@ pub(crate) fn step(planner: &mut Planner<'_>) {
     if now < deadline {
         return planner.wake(deadline);
     }
+    // It began again after an instance was away for a moment, and goes on as long as nothing else happens.
+    if let Some(since) = begun.filter(|since| *since <= deadline && now < *since + soak + SILENCE) {
+        return planner.wake(since + soak + SILENCE);
+    }
     if !lost.is_empty() && lost.len() < slots.len() {
         planner.leave_behind(lost);
         planner.rollout().state_since = now;
         return;
     }
-    ending::on_failure(planner, spec, Reason::NotSteady(crate::units::Span::from_secs(given.as_secs())));
+    let reason = match ending::no_progress(planner, to, spec) {
+        Reason::NoProgress(_) => Reason::NotSteady(crate::units::Span::from_secs(given.as_secs())),
+        slot => slot,
+    };
+    ending::on_failure(planner, spec, reason);
 }

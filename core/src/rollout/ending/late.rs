@@ -18,6 +18,11 @@ pub(crate) fn no_progress(planner: &mut Planner<'_>, to: ReleaseRef, spec: &Spec
     let mut faults = Faults::default();
     for slot in counted(planner, &to.digest) {
         let facts = planner.facts(&slot);
+        if let Seen::Refused(refusal) = facts.target() {
+            // It has waited for room.
+            faults.refused(facts.host(), &slot, refusal);
+            continue;
+        }
         let (Seen::Converging(_), Some(seen)) = (facts.target(), facts.last()) else { continue };
         let runs = facts.intent.run == Phase::Running;
         let instance = seen.current_of(&to.digest, facts.intent.generation).filter(|_| runs);
@@ -64,12 +69,11 @@ fn hindered(seen: &SlotObservation, to: ReleaseRef, now: Timestamp) -> Option<Ev
     };
     let fault = match trouble.code {
         TroubleCode::DeviceFailed => Fault::Device,
-        TroubleCode::HostFailed => Fault::Host,
-        TroubleCode::PullFailed
-        | TroubleCode::PortTaken
-        | TroubleCode::StartFailed
-        | TroubleCode::StepFailed
-        | TroubleCode::Other => Fault::Release,
+        // No release decides how a container is stopped or removed.
+        TroubleCode::HostFailed | TroubleCode::StepFailed => Fault::Host,
+        TroubleCode::PullFailed | TroubleCode::PortTaken | TroubleCode::StartFailed | TroubleCode::Other => {
+            Fault::Release
+        }
     };
     Some(Evidence { fault, ..evidence(to, clock, reason, now) })
 }

@@ -49,6 +49,15 @@ fn loss(member: &mut Member, _: i64) {
     member.liveness = Liveness::Lost;
 }
 
+/// Its instances run and are not ready.
+fn unready(member: &mut Member, _: i64) {
+    say(member, |seen| {
+        for instance in seen.slots.iter_mut().flat_map(|slot| &mut slot.instances) {
+            (instance.state, instance.available) = (InstanceState::Starting, false);
+        }
+    });
+}
+
 const fn nothing(_: &mut Member, _: i64) {}
 
 fn say(member: &mut Member, change: impl FnOnce(&mut Observation)) {
@@ -58,9 +67,13 @@ fn say(member: &mut Member, change: impl FnOnce(&mut Observation)) {
 
 impl Run {
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(edit: impl FnOnce(&mut serde_json::Value)) -> Self {
         let mut fleet = fleet(3);
         let (service, slots, mut releases) = steady(&release(1, |_| {}), 3, &mut fleet);
-        let next = release(2, |_| {});
+        let next = release(2, edit);
         releases.insert(reference(&next).digest, next.clone());
         let id = "00000001".parse().unwrap();
         let (service, rollout, _) = start(&service, None, deploy(&next, false), id, at(100)).unwrap();
@@ -123,6 +136,28 @@ fn neighbours_plans_and_a_blinking_link_restart_no_soak() {
         assert_eq!(run.ends(trouble), State::Succeeded);
         let took = run.rollout.state_since.since(begun.unwrap()).as_secs();
         assert!((10..=11).contains(&took), "it took {took} s");
+    }
+}
+
+#[test]
+fn an_unready_moment_begins_a_soak_again_and_fails_no_release() {
+    for (unready_again, ends) in [(false, State::Succeeded), (true, State::RolledBack)] {
+        let mut run = Run::with(|json| {
+            (json["spec"]["soak"], json["spec"]["progress_deadline"]) = ("40s".into(), "10s".into());
+        });
+        run.until(nothing, |run| run.rollout.soak_since.is_some());
+        let begun = run.now;
+        (0..15).for_each(|_| run.second(nothing));
+        (0..6).for_each(|_| run.second(unready));
+        // The time for a soak and the deadline is over, and the second soak goes on.
+        (0..33).for_each(|_| run.second(nothing));
+        assert_eq!((run.rollout.state, run.now - begun), (State::Soaking, 54));
+        if unready_again {
+            run.second(unready);
+        }
+        assert_eq!(run.ends(nothing), ends);
+        let reason = run.rollout.reason.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(reason.is_empty(), !unready_again, "{reason}");
     }
 }
 

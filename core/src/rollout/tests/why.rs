@@ -2,7 +2,9 @@
 
 use super::midway::Midway;
 use crate::fixture::{at, release};
-use crate::observation::{Cause, InstanceState, NotReady, SlotTrouble, TroubleCode};
+use crate::observation::{
+    Cause, Fault, InstanceState, NotReady, Refusal, RefusalCode, SlotStatus, SlotTrouble, TroubleCode,
+};
 use crate::rollout::State;
 
 fn hurried() -> Midway {
@@ -45,4 +47,29 @@ fn a_deadline_says_what_hindered_a_slot() {
     midway.step();
     let reason = midway.rollout.reason.as_ref().unwrap().to_string();
     assert!(reason.ends_with("port 8080 of the host is taken (tried 4 times)"), "{reason}");
+}
+
+#[test]
+fn a_deadline_says_which_room_a_slot_has_waited_for() {
+    let mut midway = hurried();
+    let detail = "memory: 6144 MiB needed, 3340 MiB free".to_owned();
+    midway.seen(0).status =
+        SlotStatus::Refused(Refusal { code: RefusalCode::NoRoom, detail: detail.clone() });
+    midway.seen(0).instances.clear();
+    midway.step();
+    assert_eq!(midway.rollout.state, State::RollingBack);
+    let reason = midway.rollout.reason.as_ref().unwrap().to_string();
+    assert!(reason.ends_with(&detail), "{reason}");
+}
+
+#[test]
+fn an_engine_that_goes_away_condemns_no_release() {
+    let mut midway = hurried();
+    midway.see(0, &[]);
+    let message = "the engine went away".to_owned();
+    let (since, retry_at) = (at(101), at(111));
+    midway.seen(0).trouble =
+        Some(SlotTrouble { code: TroubleCode::StepFailed, message, tries: 1, since, retry_at });
+    midway.step();
+    assert_eq!(midway.rollout.failures[0].evidence.as_ref().unwrap().fault, Fault::Host);
 }
