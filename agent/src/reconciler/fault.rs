@@ -26,6 +26,11 @@ const HOST: [&str; 9] = [
     "unable to apply cgroup configuration",
 ];
 
+/// Said of a container whose engine lost track of it, and which it never starts again. The first is of its task, which a
+/// containerd that outlived the engine still has.
+const STUCK: [(&str, &str); 2] =
+    [("task ", ": already exists"), ("container is marked for removal", "cannot be started")];
+
 /// The failure that a refusal of the engine to start something means.
 pub(super) fn of(message: &str) -> StartFailure {
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
@@ -33,6 +38,8 @@ pub(super) fn of(message: &str) -> StartFailure {
         StartFailure::NoRoom(message.to_owned())
     } else if says(&DEVICE) {
         StartFailure::Device(message.to_owned())
+    } else if STUCK.iter().any(|(one, two)| message.contains(one) && message.contains(two)) {
+        StartFailure::Stuck(message.to_owned())
     } else if says(&HOST) {
         StartFailure::Host(message.to_owned())
     } else {
@@ -59,11 +66,14 @@ mod tests {
             ("write /var/lib/docker/overlay2/x: no space left on device".to_owned(), "room"),
             ("error creating overlay mount to /var/lib/docker/overlay2/x/merged: input/output error".to_owned(), "host"),
             ("failed to create shim task: context deadline exceeded: unknown".to_owned(), "host"),
+            ("task 575b0b2a: already exists: unknown".to_owned(), "stuck"),
+            ("container is marked for removal and cannot be started".to_owned(), "stuck"),
         ];
         for (message, want) in table {
             let got = match of(&message) {
                 StartFailure::Device(_) => "device",
                 StartFailure::Host(_) => "host",
+                StartFailure::Stuck(_) => "stuck",
                 StartFailure::NoRoom(_) => "room",
                 _ => "release",
             };

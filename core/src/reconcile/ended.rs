@@ -108,6 +108,8 @@ pub enum StartFailure {
     Device(String),
     /// The engine or the host failed, whatever was to be started.
     Host(String),
+    /// The engine cannot start this container any more, whatever its release: a new one is made in its place.
+    Stuck(String),
     /// The image has gone from the host.
     ImageMissing,
     /// A container that is none of ours has its name.

@@ -121,6 +121,10 @@ fn start_failed(
         // Nor can it help a device that does not work, or an engine or a host that fails.
         StartFailure::Device(message) => return delay(memory, slot, TroubleCode::DeviceFailed, message, now),
         StartFailure::Host(message) => return delay(memory, slot, TroubleCode::HostFailed, message, now),
+        StartFailure::Stuck(message) => {
+            memory.instance(slot, instance).discard = true;
+            return delay(memory, slot, TroubleCode::HostFailed, message, now);
+        }
         // Nor can the release help what its host forbids: that is told until it may start.
         StartFailure::Forbidden(why) => {
             let forbidden = Forbidden { release: *failed.release, why: why.clone() };

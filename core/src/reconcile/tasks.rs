@@ -64,7 +64,8 @@ fn not_started(failure: &StartFailure) -> TaskOutcome {
         StartFailure::Failed(message)
         | StartFailure::NoRoom(message)
         | StartFailure::Device(message)
-        | StartFailure::Host(message) => message.clone(),
+        | StartFailure::Host(message)
+        | StartFailure::Stuck(message) => message.clone(),
         StartFailure::PortTaken(port) => format!("port {port} of the host is taken"),
         StartFailure::ImageMissing => "the image has gone from the host".to_owned(),
         StartFailure::NameTaken(name) => format!("another container has the name `{name}`"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use windlass_core::observation::{FailureReason, SlotStatus};
 use windlass_core::plan::{Order, Phase, PlanSlot, Previous};
-use windlass_core::reconcile::StartFailure;
+use windlass_core::reconcile::{ContainerState, StartFailure};
 
 use crate::world::*;
 
@@ -133,4 +133,26 @@ fn a_second_restart_keeps_what_has_served_longest() {
     let generations: Vec<u64> = world.seen(&slot(0)).instances.iter().map(|seen| seen.generation).collect();
     assert_eq!(generations, [2, 0], "{:#?}", world.journal);
     assert_eq!(world.picture(&slot(0)), "r1 healthy+, r1 healthy+");
+}
+
+/// An engine that was restarted may have lost track of a container, and starts it never again.
+#[test]
+fn a_container_that_the_engine_cannot_start_is_made_anew() {
+    let mut world = World::new();
+    let one = world.release(1, HEALTHY, |_| {});
+    for on_trial in [false, true] {
+        let generation = u64::from(on_trial);
+        world.plan(vec![PlanSlot { generation, good: !on_trial, ..good(0, one) }]);
+        world.run(secs(60));
+        world.stuck = true;
+        let finished_at = world.now;
+        let up = world.observed.containers.iter_mut().filter(|seen| seen.state.is_up());
+        up.for_each(|seen| {
+            seen.state = ContainerState::Exited { code: 255, oom_killed: false, finished_at };
+        });
+        world.run(secs(60));
+        assert_eq!(*world.status(&slot(0)), SlotStatus::Settled, "{:#?}", world.journal);
+        assert!(world.up(&one), "{:#?}", world.journal);
+        world.stuck = false;
+    }
 }

@@ -55,6 +55,8 @@ pub struct World {
     pub starts: Vec<StartFailure>,
     /// The host's policy lets nothing start, in these words.
     pub forbids: Option<String>,
+    /// Whether the engine has lost track of containers that stand still: it starts none of them.
+    pub stuck: bool,
     /// Probes do not answer.
     pub silent: bool,
     /// Probes answer, and by their counts have said neither yes nor no.
@@ -97,6 +99,7 @@ impl World {
             registry_down: false,
             starts: Vec::new(),
             forbids: None,
+            stuck: false,
             pending: Vec::new(),
             silent: false,
             undecided: false,
@@ -376,10 +379,10 @@ impl World {
             Step::Launch(launch) => self.launch(step, launch),
             Step::Start(target) => {
                 self.note(step, &target.instance);
-                if let Some(why) = self.forbids.clone() {
+                let stuck = self.stuck.then(|| StartFailure::Stuck("task c1: already exists".to_owned()));
+                if let Some(failure) = self.forbids.clone().map(StartFailure::Forbidden).or(stuck) {
                     let (slot, instance, release) =
                         (target.slot.clone(), target.instance.clone(), target.release);
-                    let failure = StartFailure::Forbidden(why);
                     self.observed.outcomes.push(Outcome::StartFailed { slot, instance, release, failure });
                     return;
                 }
