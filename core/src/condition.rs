@@ -58,6 +58,8 @@ pub enum ConditionCode {
     GpuErrors,
     /// A GPU is slowed down, as it is too hot or gets too little power.
     GpuThrottled,
+    /// A slot whose instance runs is refused by its host now: it would not be started again.
+    SlotRefused,
     /// One that only a newer agent knows.
     #[serde(other)]
     Other,
@@ -65,13 +67,14 @@ pub enum ConditionCode {
 
 impl ConditionCode {
     /// Every code.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::StrangeContainer,
         Self::FallbackImageMissing,
         Self::StandbyMissing,
         Self::GpuLost,
         Self::GpuErrors,
         Self::GpuThrottled,
+        Self::SlotRefused,
         Self::Other,
     ];
 
@@ -84,6 +87,7 @@ impl ConditionCode {
             Self::GpuLost => "gpu_lost",
             Self::GpuErrors => "gpu_errors",
             Self::GpuThrottled => "gpu_throttled",
+            Self::SlotRefused => "slot_refused",
             Self::Other => "other",
         }
     }

@@ -1,5 +1,6 @@
 //! The decision of one slot: at most one step, and how far it is.
 
+use crate::condition::{Condition, ConditionCode};
 use crate::digest::Digest;
 use crate::id::SlotId;
 use crate::observation::{Refusal, RefusalCode, SlotStatus};
@@ -44,6 +45,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
     if busy {
         return standing_failure(turn, want, &seen).or(forbidden).unwrap_or(SlotStatus::Converging);
     }
+    tell_of_refusal(turn, want, &seen);
     ends::note(turn, &seen);
     marks::note_availability(turn, &seen);
     let mut context = SlotContext::new(turn, want, &seen);
@@ -67,6 +69,16 @@ pub(super) fn decide(turn: &mut Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>
         Some(Hold::PullFailed(evidence)) => SlotStatus::Failed { restored: None, evidence },
         None if idle && is_settled(turn, &context) => SlotStatus::Settled,
         None => forbidden.unwrap_or(SlotStatus::Converging),
+    }
+}
+
+/// Tells that a slot is refused whose instance runs on: nothing else would, until the day on which it has to start again.
+fn tell_of_refusal(turn: &mut Turn<'_>, want: &PlanSlot, seen: &[&Container]) {
+    let runs =
+        want.phase.runs() && seen.iter().any(|seen| seen.release == want.release && seen.state.is_up());
+    if let Some(refusal) = turn.desired.refusals.get(&want.slot).filter(|_| runs) {
+        let message = format!("it runs, and would not be started again: {refusal}");
+        turn.conditions.push(Condition::new(ConditionCode::SlotRefused, Some(want.slot.clone()), message));
     }
 }
 

@@ -1,5 +1,6 @@
 //! From nothing to running, from one release to the next, and away again.
 
+use windlass_core::condition::ConditionCode;
 use windlass_core::observation::{RefusalCode, SlotStatus};
 use windlass_core::plan::{Order, Phase, PlanSlot, Previous};
 use windlass_core::reconcile::{ContainerState, Lease, Memory, RestartPolicy, Step};
@@ -368,6 +369,10 @@ fn a_refused_release_starts_nothing_and_stops_nothing() {
     let done = world.journal.len();
     let refused = |code| windlass_core::observation::Refusal { code, detail: String::new() };
     world.desired.refusals.insert(slot(0), refused(RefusalCode::Policy));
+    world.run(secs(5));
+    let told: Vec<_> = world.conditions.iter().map(|found| (found.code, found.slot.clone())).collect();
+    assert_eq!(told, [(ConditionCode::SlotRefused, Some(slot(0)))]);
+    assert_eq!((world.picture(&slot(0)), world.journal.len()), ("r1 healthy+".to_owned(), done));
     for order in [Order::StartFirst, Order::StopFirst] {
         for phase in [Phase::Running, Phase::Standby, Phase::Absent] {
             world.plan(vec![PlanSlot { order, ..replacing(0, two, one, phase) }]);
