@@ -2,7 +2,7 @@
 
 use crate::fleet::Fleet;
 use crate::id::{HostId, SlotId};
-use crate::observation::{Instance, SlotObservation};
+use crate::observation::{Cause, Instance, NotReady, SlotObservation};
 use crate::reconcile::health_deadline;
 use crate::rollout::{Kind, Rollout, State, Waiting};
 use crate::service::{Releases, Slots};
@@ -45,14 +45,19 @@ impl Waits<'_> {
         let why = instance.vitals.not_ready.as_ref()?;
         let goes_back = self.rollout.kind == Kind::Deploy && self.rollout.from.is_some();
         let then = if goes_back { "rolls back" } else { "gives up" };
-        let until = self.gives_up(instance).map(|at| format!("; {then} at {at}")).unwrap_or_default();
+        let until = self.gives_up(instance, why).map(|at| format!("; {then} at {at}")).unwrap_or_default();
         let answer = if why.answer.is_empty() { "no answer yet" } else { &why.answer };
         Some(format!("{place} ({answer} since {}{until})", why.since))
     }
 
     /// When it is over: for the instance, or for the rollout.
-    fn gives_up(&self, instance: &Instance) -> Option<Timestamp> {
+    fn gives_up(&self, instance: &Instance, why: &NotReady) -> Option<Timestamp> {
         let spec = &self.releases.get(&instance.release)?.spec;
+        if !instance.vitals.unproven {
+            // It was ready for long enough before: its trigger counts, which a pause does not set off.
+            let counts = why.cause != Cause::Paused && self.rollout.state != State::RollingBack;
+            return Some(why.since + spec.rollback_on.unhealthy_for.duration()).filter(|_| counts);
+        }
         let watched = self.fleet.since().max(self.rollout.progress_at);
         let rollout = watched + spec.progress_deadline.duration();
         // While it goes back, nothing comes after.

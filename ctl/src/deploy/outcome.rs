@@ -131,7 +131,7 @@ impl Outcome {
             }
             Some("failed") => colour.paint(31, &format!("{what}: failed; manual action required{why}")),
             Some("paused") => colour.paint(33, &format!("{what}: paused{why}")),
-            Some("superseded") => colour.paint(33, &format!("{what}: another rollout took over{why}")),
+            Some("superseded") => colour.paint(33, &format!("{what}: another command took over{why}")),
             Some("timeout") => format!("{what}: the timeout passed; it goes on"),
             Some(other) => format!("{what}: {other}{why}"),
             None => format!("{what}: goes on"),
