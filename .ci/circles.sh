@@ -13,10 +13,6 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 # Files that stand in a circle still. The list only shrinks: a file in it that is in no circle any more is an error.
 allowed() {
     cat <<'FILES'
-ctl/src/commands/operator.rs
-ctl/src/commands/operator/recover.rs
-ctl/src/commands/release.rs
-ctl/src/commands/release/sign.rs
 server/src/coordinator.rs
 server/src/enrolment.rs
 server/src/enrolment/join.rs
