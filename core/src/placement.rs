@@ -8,9 +8,9 @@ use crate::capacity::{NoRoom, Taken};
 use crate::fleet::{Fleet, Member, Scheduling};
 use crate::host::{HostFacts, Liveness};
 use crate::id::HostId;
-use crate::plan::{Order, PLAN_OF_GENERATIONS};
+use crate::plan::PLAN_OF_GENERATIONS;
 use crate::policy;
-use crate::release::{OrderRule, Release, Spec, Strategy};
+use crate::release::{OrderRule, Release, Spec};
 
 pub use filling::{Filling, Place};
 
@@ -221,17 +221,15 @@ fn rule(spec: &Spec) -> Result<OrderRule, StopFirst> {
     if spec.exclusive {
         return Err(StopFirst::Exclusive);
     }
-    let rule = match &spec.strategy {
-        Strategy::Recreate { .. } => return Err(StopFirst::Recreate),
-        Strategy::Rolling { order: OrderRule::StopFirst, .. } => return Err(StopFirst::Asked),
-        Strategy::Rolling { max_surge, .. } if max_surge.of_up(100) == 0 => return Err(StopFirst::NoSurge),
-        Strategy::Rolling { order, .. } => *order,
-        Strategy::BlueGreen { .. } | Strategy::Canary { .. } => OrderRule::Auto,
-        #[cfg(test)]
-        Strategy::OneThenAll { .. } => OrderRule::Auto,
-    };
+    let pace = spec.strategy.pace().ok_or(StopFirst::Recreate)?;
+    if pace.order == OrderRule::StopFirst {
+        return Err(StopFirst::Asked);
+    }
+    if !pace.has_surge() {
+        return Err(StopFirst::NoSurge);
+    }
     let fixed = spec.ports.values().find_map(|port| port.host);
-    fixed.map_or(Ok(rule), |port| Err(StopFirst::FixedPort(port)))
+    fixed.map_or(Ok(pace.order), |port| Err(StopFirst::FixedPort(port)))
 }
 
 /// Decides the order of a slot's two instances where `spec`, with the devices `gpus`, replaces something on a host that
@@ -292,14 +290,6 @@ pub fn devices(
         return Ok(free);
     }
     if fit(others) { Ok(held.to_vec()) } else { others.fit_gpus(facts, spec, held) }
-}
-
-/// As [`start_first`], as a plan writes it.
-pub fn order(spec: &Spec, member: Option<&Member>, taken: &Taken, gpus: &[String]) -> Order {
-    match start_first(spec, member, taken, gpus) {
-        Ok(()) => Order::StartFirst,
-        Err(_) => Order::StopFirst,
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod container;
 mod gates;
 mod health;
 mod hooks;
+mod pace;
 mod parts;
 mod rules;
 mod status;
@@ -44,6 +45,7 @@ pub use hooks::{Hook, HookHosts, Hooks, Stage, is_hook_name};
 pub(crate) use hooks::{
     MAX_HOOK_COMMAND, MAX_HOOK_GPUS, MAX_HOOK_NAME, MAX_HOOK_TIMEOUT, MAX_HOOK_WORDS, MAX_HOOKS,
 };
+pub(crate) use pace::Pace;
 pub use parts::{File, Gpus, Image, Placement, Port, Resources, Scale, Security, Spread, Volume};
 pub use rules::{CanaryStep, OnFailure, OnLost, OnReturn, OrderRule, Strategy};
 pub(crate) use rules::{MAX_KEEP_OLD, MAX_STEPS, MAX_WATCH};

@@ -53,6 +53,7 @@ mod room;
 mod shift;
 mod soaking;
 mod start;
+mod state;
 mod steer;
 mod strategy;
 #[cfg(test)]
@@ -69,15 +70,13 @@ pub use exclusive::must_have_stopped;
 pub use figures::{BlamedInstance, Figures, Trigger};
 pub use hooks::HookRun;
 pub use machine::{advance, orders, place_only};
-pub use model::{
-    Advance, Begins, Failure, KEEP_OLD, Kind, Progress, Reason, RollbackMode, Rollout, SLOTS_PER_STEP,
-    Snapshot, State,
-};
+pub use model::{Advance, Begins, KEEP_OLD, Reason, Rollout, SLOTS_PER_STEP, Snapshot};
 pub use questions::{Question, questions};
 pub use restart::{RestartError, restart};
 pub use shift::{APPROVAL_COUNTS, Approval, Promotion, Shift};
 pub use start::{StartError, Target, start};
-pub use steer::{ApproveError, Approved, RolloutCommand, SteerError, approve, is_at, skips_approval, steer};
+pub use state::{Failure, Kind, Progress, RollbackMode, RolloutCommand, State};
+pub use steer::{ApproveError, Approved, SteerError, approve, is_at, skips_approval, steer};
 pub use verbs::{CommandOutcome, ServiceCommand, ServiceCommandError, apply_command};
 
 pub use crate::slot::Waiting;

@@ -1,4 +1,5 @@
-//! One module per command: arguments and context in, an exit code or an error out.
+//! One module per command: arguments and context in, an exit code or an error out. `files` has the
+//! documents on disk.
 
 mod audit;
 mod complete;
@@ -8,6 +9,7 @@ mod dev;
 mod drain;
 mod events;
 mod explain;
+mod files;
 mod host;
 mod import;
 mod init;

@@ -11,19 +11,19 @@ mod limiter;
 mod operator;
 mod operators;
 mod renew;
+mod request;
 mod token;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use windlass_certs::csr::{Csr, Proof};
+use windlass_certs::csr::Csr;
 use windlass_certs::identity::{Identity, PeerIdentity};
 use windlass_certs::join::{JoinSecret, JoinToken};
-use windlass_certs::keys::PublicKey;
 use windlass_certs::revocation::{Closed, Revocations};
 use windlass_core::quota::{Source, printable};
-use windlass_core::{FleetId, HostId, OperatorName, Timestamp};
+use windlass_core::{HostId, OperatorName, Timestamp};
 
 use crate::authority::Authority;
 use crate::crash::Point;
@@ -32,6 +32,7 @@ use crate::peers::Peers;
 use crate::store::record::{HostRecord, Membership};
 
 pub(crate) use error::EnrolError;
+pub(crate) use request::{Expired, Join, JoinOperator, Joined, JoinedOperator};
 
 use challenge::Challenges;
 use limiter::Limiter;
@@ -45,67 +46,6 @@ pub(crate) struct Enrolment {
     challenges: Arc<Challenges>,
     limiter: Arc<Limiter>,
     peers: Peers,
-}
-
-/// A request to join, parsed.
-#[derive(Debug, Clone)]
-pub(crate) struct Join {
-    /// As which host.
-    pub host: HostId,
-    /// The token's secret.
-    pub secret: JoinSecret,
-    /// The certificate request.
-    pub csr: Arc<Csr>,
-    /// The address of published ports.
-    pub address: String,
-    /// The key of the host's receipts.
-    pub receipt_key: PublicKey,
-}
-
-/// The result of a host's join.
-#[derive(Debug, Clone)]
-pub(crate) struct Joined {
-    /// Its fleet.
-    pub fleet: FleetId,
-    /// Leaf and CA, PEM.
-    pub chain: String,
-    /// Every version of the trust document.
-    pub trust: Vec<Vec<u8>>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// A request to become an operator, parsed.
-#[derive(Debug, Clone)]
-pub(crate) struct JoinOperator {
-    /// As whom.
-    pub name: OperatorName,
-    /// The token's secret.
-    pub secret: JoinSecret,
-    /// The certificate request.
-    pub csr: Arc<Csr>,
-}
-
-/// The result of an operator's join.
-#[derive(Debug, Clone)]
-pub(crate) struct JoinedOperator {
-    /// Leaf and CA, PEM.
-    pub chain: String,
-    /// Every version of the trust document.
-    pub trust: Vec<Vec<u8>>,
-}
-
-/// Proof of an expired certificate's key.
-#[derive(Debug, Clone)]
-pub(crate) struct Expired {
-    /// The content of the certificate; only believed where the ledger, or for operators the CA, says the same.
-    pub peer: PeerIdentity,
-    /// The certificate, DER.
-    pub leaf: Vec<u8>,
-    /// The challenge that was signed.
-    pub challenge: [u8; 32],
-    /// The signature.
-    pub proof: Proof,
 }
 
 impl Enrolment {

@@ -4,11 +4,11 @@
 //! bytes again, and two tables with one number never exist.
 
 mod ingresses;
+mod tables;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use windlass_core::host::Liveness;
 use windlass_core::service::Slots;
 use windlass_core::traffic::{
@@ -16,43 +16,14 @@ use windlass_core::traffic::{
 };
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId, Timestamp};
 
-use crate::authority::Authority;
 use crate::coordinator::Coordinator;
 use crate::ledger::{Change, State, WriteError};
 use crate::registry::Registry;
 use crate::store::record::RoutesRecord;
 
 pub(crate) use ingresses::{forget, raise, reported, serves, traffic};
-
-/// Envelopes of the newest tables. Clones share them.
-#[derive(Clone)]
-pub(crate) struct Tables {
-    authority: Authority,
-    signed: Arc<Mutex<BTreeMap<EnvironmentId, (Digest, Bytes)>>>,
-}
-
-impl Tables {
-    /// With this key.
-    pub(crate) fn new(authority: Authority) -> Self {
-        Self { authority, signed: Arc::default() }
-    }
-
-    /// The envelope of a table that is stored. Thousands of sessions ask for the same one, so it is signed once.
-    pub(crate) fn envelope(&self, table: &Table) -> Bytes {
-        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = signed.get(&table.routes.environment).filter(|(digest, _)| *digest == table.digest);
-        if let Some((_, envelope)) = known {
-            return envelope.clone();
-        }
-        let envelope: Bytes = self.authority.sign_routes(payload(&table.routes)).to_bytes().into();
-        signed.insert(table.routes.environment.clone(), (table.digest, envelope.clone()));
-        envelope
-    }
-}
-
-fn payload(routes: &Routes) -> Vec<u8> {
-    serde_json::to_vec(routes).expect("a table has only string keys, so it is JSON")
-}
+pub(crate) use tables::Tables;
+use tables::payload;
 
 /// Makes a new table of `environment`, if what it says has changed. Answers whether it did.
 pub(crate) async fn refresh(

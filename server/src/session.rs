@@ -15,6 +15,7 @@
 mod inbound;
 mod logs;
 mod outbound;
+mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -37,9 +38,9 @@ use crate::recovery;
 use crate::registry::Place;
 use crate::routes;
 
-pub(crate) use inbound::{admit, await_decision, bounded, heard, observed};
 pub(crate) use logs::{Calls, LogCommand, LogPiece, Pieces, Readers, receive};
 pub(crate) use outbound::{newer_routes, newest_plan};
+pub(crate) use reports::{admit, await_decision, bounded, heard, observed};
 
 /// The longest time for the hello of a new stream.
 const HELLO: Duration = Duration::from_secs(10);
@@ -100,7 +101,7 @@ impl Session {
         let Some(pb::connect_request::Message::Hello(hello)) = first.and_then(|first| first.message) else {
             return Err(Status::invalid_argument("the first message must be `hello`"));
         };
-        let facts = inbound::facts_of("hello.facts", &hello.facts)?;
+        let facts = reports::facts_of("hello.facts", &hello.facts)?;
         let held = admit(&coordinator, &host, peer, facts).await?;
         if coordinator.registry.comes_back(&host, hello.run) {
             coordinator.peers.log_limited(&format!("agent/{host}"), || {
@@ -132,7 +133,7 @@ impl Session {
             sent_revocations: hello.revocations,
             held,
         };
-        inbound::await_decision(&session.coordinator).await?;
+        await_decision(&session.coordinator).await?;
         session.welcome();
         let holds = recovery::Hello { seq: hello.seq, plan: &hello.plan, trust: hello.trust_version };
         if recovery::compare(&session.coordinator, &session.host, holds).await? {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::fleet::Scheduling;
 use crate::host::Liveness;
 use crate::id::SlotId;
-use crate::release::{Release, Scale, Strategy};
+use crate::release::{Release, Scale};
 use crate::rollout::planner::Planner;
 
 /// Whether the slot has to leave its host. Wakes when it will have to.
@@ -45,7 +45,6 @@ pub(super) fn stays(planner: &Planner<'_>, slot: &SlotId, release: &Release) -> 
 /// Whether a slot that leaves its host stops there before it starts elsewhere. What may never run twice does, and what may
 /// have no instance too many.
 pub(super) fn by_stopping(planner: &Planner<'_>, release: &Release) -> bool {
-    let no_surge =
-        matches!(release.spec.strategy, Strategy::Rolling { max_surge, .. } if max_surge.of_up(100) == 0);
+    let no_surge = release.spec.strategy.pace().is_some_and(|pace| !pace.has_surge());
     no_surge || planner.is_exclusive()
 }

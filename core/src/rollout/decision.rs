@@ -13,8 +13,8 @@ use crate::observation::TaskOutcome;
 use crate::release::Stage;
 use crate::time::Timestamp;
 
-use super::model::{Failure, Kind, Progress, Reason, RollbackMode, State};
-use super::steer::RolloutCommand;
+use super::reason::Reason;
+use super::state::{Failure, Kind, Progress, RollbackMode, RolloutCommand, State};
 use crate::traffic::Weight;
 use crate::units::Span;
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::decision::Log;
+use super::decision::{Clocks, Log, What};
 use super::hooks::HookRun;
 pub use super::reason::Reason;
 use super::shift::Shift;
+pub(crate) use super::state::{Failure, Kind, MAX_FAILURES, Progress, RollbackMode, State};
 use crate::fleet::Fleet;
 use crate::gate::Course;
 use crate::id::{Counter, HostId, RolloutId, ServiceId, SlotId};
-use crate::observation::{Evidence, Refusal};
 use crate::service::{ReleaseRef, Releases, Service, Slots};
 use crate::slot::Waiting;
 use crate::time::Timestamp;
@@ -27,8 +27,6 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 pub const SLOTS_PER_STEP: usize = if cfg!(test) { 64 } else { 1024 };
 /// Time for which a standby is kept after its rollout succeeded.
 pub const KEEP_OLD: Duration = Duration::from_secs(600);
-/// Failures that a rollout remembers.
-pub(crate) const MAX_FAILURES: usize = 20;
 
 /// A rollout: one record of the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,104 +104,6 @@ pub struct Rollout {
     pub log: Log,
 }
 
-/// Forward or back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// To a new release.
-    Deploy,
-    /// To an older good release, asked for by a person. Has no batches and no soak, and is never
-    /// rolled back.
-    Rollback,
-    /// To new instances of the release that it is at. In batches, without a soak, and never rolled back: a slot
-    /// whose new instance fails keeps its old one, and the rest is not touched.
-    Restart,
-}
-
-/// The state of a rollout.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the table of the module says what each means")]
-pub enum State {
-    Pending,
-    Preparing,
-    Advancing,
-    Soaking,
-    Paused,
-    RollingBack,
-    Succeeded,
-    RolledBack,
-    Aborted,
-    Failed,
-    Superseded,
-}
-
-impl State {
-    /// Returns whether no state comes after it.
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::RolledBack | Self::Aborted | Self::Failed | Self::Superseded)
-    }
-
-    /// The state as documents and tables write it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Preparing => "preparing",
-            Self::Advancing => "advancing",
-            Self::Soaking => "soaking",
-            Self::Paused => "paused",
-            Self::RollingBack => "rolling_back",
-            Self::Succeeded => "succeeded",
-            Self::RolledBack => "rolled_back",
-            Self::Aborted => "aborted",
-            Self::Failed => "failed",
-            Self::Superseded => "superseded",
-        }
-    }
-}
-
-/// The end of a rollout that goes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RollbackMode {
-    /// As rolled back: it failed.
-    RolledBack,
-    /// As aborted: a person said so.
-    Aborted,
-    /// As failed, before any container was touched.
-    Untouched,
-    /// As failed, with the slots that became available left as they are.
-    OnlyFailed,
-}
-
-/// The progress of a rollout. Each number only counts when it rises.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Progress {
-    /// Bytes pulled over all hosts.
-    pub bytes: u64,
-    /// Slots whose host has the image.
-    pub pulled: u32,
-    /// Slots that were begun.
-    pub begun: u32,
-    /// Slots that are available at the new release.
-    pub available: u32,
-}
-
-/// A slot that failed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Failure {
-    /// Its host.
-    pub host: HostId,
-    /// Which slot.
-    pub slot: SlotId,
-    /// The agent's evidence, if it tried.
-    pub evidence: Option<Evidence>,
-    /// The agent's refusal, if it did not.
-    pub refusal: Option<Refusal>,
-}
-
 /// The input of a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot<'a> {
@@ -258,5 +158,27 @@ impl Rollout {
     /// Whether its release is good from the beginning, so that nothing of it is on trial.
     pub(crate) fn is_to_good(&self) -> bool {
         self.kind == Kind::Rollback || self.from.is_some_and(|from| from.digest == self.to.digest)
+    }
+
+    /// Writes that the rollout has left the state of `before` by something else than its own step.
+    pub(crate) fn note_moved(&mut self, before: &Self, now: Timestamp) {
+        drop(self.log.take_fresh());
+        let what = What::Moved {
+            from: before.state,
+            to: self.state,
+            reason: self.reason.clone(),
+            going_back: self.going_back,
+            progress: before.progress,
+            clocks: Clocks {
+                since: before.state_since,
+                progress_at: before.progress_at,
+                soak_since: before.soak_since,
+                watched_since: before.state_since,
+                progress_deadline: None,
+                soak: None,
+            },
+            serves: None,
+        };
+        self.log.note(now, what);
     }
 }

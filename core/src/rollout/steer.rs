@@ -1,31 +1,11 @@
 //! The commands of a person to a rollout.
 
-use serde::{Deserialize, Serialize};
-
 use crate::digest::Digest;
 use crate::gate::Course;
 use crate::release::Release;
 use crate::time::Timestamp;
 
-use super::{Approval, Kind, Promotion, Reason, RollbackMode, Rollout, Shift, State, What};
-
-/// A command of a person to a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RolloutCommand {
-    /// Take no further step.
-    Pause,
-    /// Go on where it paused; slots that failed get one more try.
-    Resume,
-    /// Go back to the last good release.
-    Abort,
-    /// Let the step after this one begin, once nothing else holds it up.
-    Approve,
-    /// Let the traffic take its next step now.
-    Promote,
-    /// Let the traffic take every step now.
-    PromoteFull,
-}
+use super::{Approval, Kind, Promotion, Reason, RollbackMode, Rollout, RolloutCommand, Shift, State, What};
 
 /// The reason for which it cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::id::SlotId;
-use crate::manifest::defaults::{BATCH, MAX_SURGE, MAX_UNAVAILABLE};
-use crate::release::Strategy;
+use crate::release::{Pace, Strategy};
 use crate::units::Amount;
 
 use super::facts::{Certainty, SlotFacts};
@@ -32,16 +31,7 @@ impl Limits {
     /// Of a rollout over `total` slots, of which `available` have proven the new release. A person who rolls back has said
     /// that it is urgent: `hurries` leaves batches and surge out.
     pub(crate) fn of(strategy: &Strategy, hurries: bool, total: u32, available: u32) -> Self {
-        let (batch, max_surge, max_unavailable) = match *strategy {
-            Strategy::Recreate { .. } => return Self::NONE,
-            Strategy::Rolling { batch, max_surge, max_unavailable, .. } => {
-                (batch, max_surge, max_unavailable)
-            }
-            // Beside what a strategy does itself, instances are replaced as in a rolling update of which nothing is said.
-            Strategy::BlueGreen { .. } | Strategy::Canary { .. } => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
-            #[cfg(test)]
-            Strategy::OneThenAll { .. } => (BATCH, MAX_SURGE, MAX_UNAVAILABLE),
-        };
+        let Some(Pace { batch, max_surge, max_unavailable, .. }) = strategy.pace() else { return Self::NONE };
         let said = max_unavailable.of_down(total);
         let (unavailable, is_raised) = (said.max(1), said == 0);
         if hurries {

@@ -2,15 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stored::StoredSlot;
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
 use crate::plan::{Order, Phase, PlanSlot, Previous, Task};
 use crate::time::Timestamp;
 
-/// A slot as it is meant to be: one record of the store. Only [`super::apply`] changes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredSlot", deny_unknown_fields)]
+/// A slot as it is meant to be: one record of the store, read by `stored`. Only [`super::apply`] changes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Slot {
     pub(super) id: SlotId,
     pub(super) host: HostId,

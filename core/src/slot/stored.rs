@@ -1,6 +1,6 @@
 //! The stored forms of a slot: the present one, and the one before it, which held the signed part of the plan.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::model::{Occupant, Older, Role, Slot, Trial};
 use crate::id::{HostId, SlotId};
@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 /// A record of either form.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum StoredSlot {
+enum StoredSlot {
     /// The intent.
     Intent(Box<IntentRecord>),
     /// The form of version 1.
@@ -20,7 +20,7 @@ pub(super) enum StoredSlot {
 /// The present form.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct IntentRecord {
+struct IntentRecord {
     id: SlotId,
     host: HostId,
     order: Order,
@@ -41,13 +41,19 @@ pub(super) struct IntentRecord {
 
 /// The form of version 1.
 #[derive(Debug, Deserialize)]
-pub(super) struct PlanForm {
+struct PlanForm {
     host: HostId,
     want: PlanSlot,
     #[serde(default)]
     standby_until: Option<Timestamp>,
     #[serde(default)]
     replaces: Option<SlotId>,
+}
+
+impl<'de> Deserialize<'de> for Slot {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        StoredSlot::deserialize(deserializer).map(Self::from)
+    }
 }
 
 impl From<StoredSlot> for Slot {

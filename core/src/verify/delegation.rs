@@ -52,13 +52,11 @@ fn most_slots(release: &Release) -> u32 {
         Scale::Replicas { max, .. } => max,
         Scale::PerHost => 1,
     };
-    let surge = match release.spec.strategy {
-        Strategy::Rolling { max_surge, .. } => max_surge.of_up(most),
-        Strategy::Recreate { .. } => 0,
+    let surge = if let Strategy::Rolling { max_surge, .. } = release.spec.strategy {
+        max_surge.of_up(most)
+    } else {
         // A slot that moves away beside one that is replaced.
-        Strategy::BlueGreen { .. } | Strategy::Canary { .. } => 1,
-        #[cfg(test)]
-        Strategy::OneThenAll { .. } => 1,
+        u32::from(release.spec.strategy.pace().is_some())
     };
     most.saturating_add(surge)
 }

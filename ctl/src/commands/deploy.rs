@@ -107,7 +107,7 @@ async fn planned(
 async fn signed(args: &DeployArgs, context: &Context, printer: &Printer) -> Result<Exit, CtlError> {
     let mut releases = Vec::new();
     for path in &args.releases {
-        releases.push(signing::read(path, &super::release::read_file(path)?)?);
+        releases.push(signing::read(path, &super::files::read_file(path)?)?);
     }
     let mut session = context.session().await?;
     session.fetch_trust().await?;

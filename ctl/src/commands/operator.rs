@@ -1,24 +1,25 @@
 //! `operator`: who may do what in the fleet. Keys are made where they are used: what passes between two people is
 //! a token that works once.
 
+mod document;
+mod error;
 mod recover;
 
 use std::io::Read as _;
 use std::time::Duration;
 
-use serde::Serialize;
-use windlass_certs::csr::{Asked, CertifiedIdentity, IdentityError, TlsKey};
+use windlass_certs::csr::{Asked, CertifiedIdentity, TlsKey};
 use windlass_certs::identity::{Grant, Identity, OperatorRole};
-use windlass_certs::join::{InvalidToken, MAX_LEN, OperatorToken, Terms};
+use windlass_certs::join::{MAX_LEN, OperatorToken, Terms};
 use windlass_certs::keys::{PublicKey, SigningKey};
 use windlass_certs::trust::{EnvironmentScope, TrustDocument, TrustError, TrustStore};
-use windlass_core::{EnvironmentId, FleetId, OperatorName, Timestamp};
+use windlass_core::{EnvironmentId, OperatorName};
 
 use crate::amendment::{Amendment, KeyRole};
 use crate::args::{Global, OperatorCommand, OperatorJoinArgs};
 use crate::client;
 use crate::context::Context;
-use crate::error::{CtlError, Failure};
+use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::home::{ContextConfig, FleetHome, Home};
 use crate::invitation::Wanted;
@@ -26,83 +27,11 @@ use crate::printer::Printer;
 use crate::shell::quote;
 use crate::{clock, table};
 
+pub(crate) use document::{OperatorJoined, OperatorTokenView};
+use error::OperatorError;
+
 /// By how much the clock of this machine may be ahead of the admin's.
 const SKEW: Duration = Duration::from_secs(5 * 60);
-
-/// The reason why somebody did not become an operator here.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OperatorError {
-    #[error(transparent)]
-    Token(#[from] InvalidToken),
-    #[error("failed to read the token from stdin")]
-    Stdin(#[source] std::io::Error),
-    #[error("the coordinator's trust documents are not those that the token names")]
-    Trust(#[source] TrustError),
-    #[error("the trust document does not name the CA of the token")]
-    WrongCa,
-    #[error("the token was good until {0}")]
-    Over(Timestamp),
-    #[error("the coordinator answered without the certificate that was asked for")]
-    Certificate(#[source] IdentityError),
-    #[error("there is an operator certificate of fleet `{fleet}` here already, of `{name}`")]
-    Exists { fleet: FleetId, name: String },
-    #[error("there is a context `{name}` already, of fleet `{fleet}`")]
-    ContextExists { name: String, fleet: FleetId },
-}
-
-impl Failure for OperatorError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Over(_) => Some("ask an admin for a new one; if it is new, set this machine's clock".to_owned()),
-            Self::Certificate(error) => error.hint(),
-            Self::Token(_) => Some(
-                "ask an admin for one with `windlass operator invite NAME --role ROLE`, and pass it on whole, on one line"
-                    .to_owned(),
-            ),
-            Self::Trust(_) | Self::WrongCa => Some(
-                "token and coordinator do not belong together: compare with the admin who made the token".to_owned(),
-            ),
-            Self::Exists { .. } => Some("replace it with --replace, or use another WINDLASS_HOME".to_owned()),
-            Self::ContextExists { .. } => Some("choose another name with --context".to_owned()),
-            Self::Stdin(_) => None,
-        }
-    }
-}
-
-/// The document of `operator invite`.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct OperatorTokenView {
-    /// The operator it is for.
-    pub(crate) operator: OperatorName,
-    /// Role and scope.
-    pub(crate) grant: String,
-    /// The token, shown once.
-    pub(crate) token: String,
-    /// Until when it is good.
-    pub(crate) expires_at: Timestamp,
-    /// The command that comes next, on their machine.
-    pub(crate) next: String,
-}
-
-/// The document of `operator join`.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct OperatorJoined {
-    /// The fleet.
-    pub(crate) fleet: FleetId,
-    /// The context that was made, and is the current one now.
-    pub(crate) context: String,
-    /// Your operator name.
-    pub(crate) operator: String,
-    /// Role and scope.
-    pub(crate) grant: String,
-    /// Until when the certificate counts; it renews by itself.
-    pub(crate) expires_at: Timestamp,
-    /// The public half of the release key in this home folder, PEM. It signs nothing that hosts take before the
-    /// trust document names it.
-    pub(crate) release_key: Option<String>,
-    /// The commands that come next: the first for whoever holds the root keys, if there are two.
-    pub(crate) next: Vec<String>,
-}
 
 pub(super) async fn run(
     command: OperatorCommand,

@@ -7,7 +7,7 @@ use windlass_core::release::Release;
 use windlass_core::view::PreviewView;
 use windlass_core::{Digest, ServiceId};
 
-use super::release::{self, DocumentError};
+use super::files::{self, DocumentError};
 use crate::args::{Global, PlanArgs};
 use crate::context::Context;
 use crate::deploy;
@@ -43,7 +43,7 @@ pub(super) struct PlannedRelease {
 
 impl SavedPlan {
     pub(super) fn read(path: &Path) -> Result<Self, DocumentError> {
-        let bytes = release::read_file(path)?;
+        let bytes = files::read_file(path)?;
         let not = |source| DocumentError::NotAPlan { path: path.to_owned(), source: Some(source) };
         let plan: Self = serde_json::from_slice(&bytes).map_err(not)?;
         if plan.version == VERSION {
@@ -89,7 +89,7 @@ pub(super) async fn run(args: &PlanArgs, global: &Global, printer: &Printer) -> 
         // An unchanged service needs no release.
         let mut unchanged = views.iter().map(|view| view.unchanged);
         saved.releases.retain(|_| unchanged.next() == Some(false));
-        release::write_json(path, &saved)?;
+        files::write_json(path, &saved)?;
         printer.note(&format!("apply exactly this with `windlass deploy --plan {}`", path.display()));
     }
     Ok(exit)

@@ -1,113 +1,26 @@
 //! `release`: releases as documents. `sign` and `verify` work offline.
 
+mod document;
 mod sign;
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use windlass_certs::dsse::Envelope;
-use windlass_certs::files::FileError;
-use windlass_certs::trust::{Acceptance, TrustDocument};
+use windlass_certs::trust::Acceptance;
+use windlass_core::Counter;
 use windlass_core::diff::diff;
 use windlass_core::release::Release;
-use windlass_core::{Counter, Digest};
 
+use super::files::read_file;
 use crate::args::{Global, ReleaseCommand};
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::{CtlError, Failure};
+use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::{clock, signing, table};
 
-/// The most bytes a document of ours has on disk.
-const MAX_FILE: u64 = 8 << 20;
-
-/// The reason why a document on disk cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum DocumentError {
-    #[error("failed to read `{path}`")]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("`{path}` is longer than any document of ours")]
-    TooLong { path: PathBuf },
-    #[error("failed to write `{path}`")]
-    Write {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("`{path}` is not a plan that this program wrote")]
-    NotAPlan {
-        path: PathBuf,
-        #[source]
-        source: Option<serde_json::Error>,
-    },
-}
-
-impl Failure for DocumentError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotAPlan { .. } => Some("make one with `windlass plan -f FILE --save PLAN`".to_owned()),
-            Self::Read { source, path } if source.kind() == std::io::ErrorKind::NotFound => Some(format!(
-                "is the path right? It is looked for from this folder: `ls {}`",
-                crate::shell::quote(&folder(path))
-            )),
-            Self::Read { .. } | Self::TooLong { .. } | Self::Write { .. } => None,
-        }
-    }
-}
-
-/// The folder that a path leads into.
-fn folder(path: &Path) -> String {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.map_or_else(|| ".".to_owned(), |parent| parent.display().to_string())
-}
-
-/// The document of `release show`, `sign` and `verify`.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub(crate) struct ReleaseDocument {
-    /// Digest of the payload.
-    pub(crate) digest: Digest,
-    /// Digest of the content: what quarantine and "unchanged" go by.
-    pub(crate) content: Digest,
-    /// Whether the signatures suffice, by the trust document in the home folder.
-    pub(crate) trusted: bool,
-    /// The reason, if they do not.
-    pub(crate) problem: Option<String>,
-    /// Ids of the keys whose signatures hold and count.
-    pub(crate) signed_by: Vec<String>,
-    /// The number of signatures that the trust document asks for.
-    pub(crate) needed: usize,
-    /// The payload.
-    pub(crate) release: Release,
-}
-
-impl ReleaseDocument {
-    fn of(envelope: &Envelope, release: Release, trust: &TrustDocument, acceptance: Acceptance) -> Self {
-        let verified = signing::verify(envelope, &release, trust, acceptance);
-        let problem = verified.as_ref().err().map(|error| windlass_process::report::chain(error));
-        let needed = trust.release_keys(&release.service_id(), acceptance).threshold();
-        let signed_by = verified.unwrap_or_default().iter().map(ToString::to_string).collect();
-        let (digest, content) = (envelope.digest(), release.content_digest());
-        Self { digest, content, trusted: problem.is_none(), problem, signed_by, needed, release }
-    }
-
-    fn table(&self) -> String {
-        let verdict = match &self.problem {
-            None => {
-                let needed = self.needed.max(1);
-                let counted = self.signed_by.len();
-                format!("valid: {counted} of {needed} required release signatures")
-            }
-            Some(problem) => format!("NOT TRUSTED: {problem}"),
-        };
-        table::release(&self.release, &self.digest.to_string(), &self.signed_by, &verdict)
-    }
-}
+pub(crate) use document::ReleaseDocument;
 
 pub(super) async fn run(
     command: ReleaseCommand,
@@ -219,34 +132,6 @@ impl<'a> Loader<'a> {
         let bytes = client.release(&service, release).await?;
         Ok(signing::read(Path::new("the coordinator's answer"), &bytes)?)
     }
-}
-
-/// Reads a document, bounded.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DocumentError> {
-    let failed = |source| DocumentError::Read { path: path.to_owned(), source };
-    let length = std::fs::metadata(path).map_err(failed)?.len();
-    if length > MAX_FILE {
-        return Err(DocumentError::TooLong { path: path.to_owned() });
-    }
-    std::fs::read(path).map_err(failed)
-}
-
-/// Writes a document, whole or not at all.
-pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), DocumentError> {
-    windlass_certs::files::replace_secret(path, bytes).map_err(|error| {
-        let source = match error {
-            FileError::Write { source, .. } => source,
-            other => std::io::Error::other(other),
-        };
-        DocumentError::Write { path: path.to_owned(), source }
-    })
-}
-
-/// Writes a value as a JSON document.
-pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DocumentError> {
-    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
-    bytes.push(b'\n');
-    write_file(path, &bytes)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use windlass_certs::keys::{InvalidKey, KeyId, PublicKey, SigningKey};
 use windlass_certs::trust::{self, EnvironmentScope, TrustDocument};
 use windlass_core::EnvironmentId;
 
-use super::release::{read_file, write_file};
+use super::files::{read_file, write_file};
 use crate::amendment::{self, Amendment, KeyRole};
 use crate::args::{Global, TrustCommand};
 use crate::context::Context;

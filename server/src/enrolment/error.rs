@@ -1,5 +1,6 @@
 //! Reasons for which somebody got no certificate, and their hints.
 
+use windlass_certs::ca::CaError;
 use windlass_core::{HostId, OperatorName};
 
 use crate::ledger::WriteError;
@@ -71,6 +72,12 @@ pub(crate) enum EnrolError {
 }
 
 impl EnrolError {
+    /// The refusal where the CA fails. The log says how.
+    pub(super) fn issue(error: &CaError) -> Self {
+        tracing::error!(%error, "failed to issue a certificate");
+        Self::Issue
+    }
+
     /// The next step of the user.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {

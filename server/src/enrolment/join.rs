@@ -7,7 +7,8 @@ use windlass_core::host::HostFacts;
 use windlass_core::traffic::is_of_a_host;
 use windlass_core::{Digest, HostId, Timestamp};
 
-use super::{EnrolError, Join, Joined};
+use super::error::EnrolError;
+use super::request::{Join, Joined};
 use crate::audit;
 use crate::authority::Authority;
 use crate::ledger::{Change, State, WriteBatch};
@@ -118,10 +119,9 @@ fn issue(
     generation: u64,
     now: Timestamp,
 ) -> Result<CertificateRecord, EnrolError> {
-    let issued = authority.certify_agent(join.host.clone(), &join.csr, generation, now).map_err(|error| {
-        tracing::error!(%error, "failed to issue a certificate");
-        EnrolError::Issue
-    })?;
+    let issued = authority
+        .certify_agent(join.host.clone(), &join.csr, generation, now)
+        .map_err(|error| EnrolError::issue(&error))?;
     Ok(CertificateRecord {
         generation,
         serial: issued.peer.serial,

@@ -12,9 +12,9 @@ use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::verify_expired;
 use windlass_core::{Digest, OperatorName, Timestamp};
 
+use super::error::EnrolError;
 use super::limiter::Limiter;
-use super::renew::{RENEWABLE, issue_failed};
-use super::{EnrolError, Expired, JoinOperator, JoinedOperator};
+use super::request::{Expired, JoinOperator, JoinedOperator, RENEWABLE};
 use crate::audit;
 use crate::authority::Authority;
 use crate::ledger::{Change, State, WriteBatch};
@@ -99,7 +99,7 @@ fn enrol(
     let identity = Identity::operator(batch.state.fleet.clone(), &join.name);
     let issued = authority
         .certify_operator(identity, token.grant.clone(), &join.csr, last + 1, batch.now)
-        .map_err(|error| issue_failed(&error))?;
+        .map_err(|error| EnrolError::issue(&error))?;
     let record = OperatorRecord {
         name: join.name.clone(),
         grant: Some(token.grant.clone()),
@@ -209,7 +209,7 @@ pub(super) fn certify(
     let generation = peer.generation.saturating_add(1);
     let issued = authority
         .certify_operator(identity, grant.clone(), csr, generation, batch.now)
-        .map_err(|error| issue_failed(&error))?;
+        .map_err(|error| EnrolError::issue(&error))?;
     record.grant = Some(grant.clone());
     record.generation = record.generation.max(generation);
     record.not_after = Some(issued.peer.not_after);

@@ -8,23 +8,20 @@
 //! | n | above n + 1 | – | a clone, or an old copy of the disk |
 //! | n | below n | – | the coordinator was restored from a backup: n + 1 is issued |
 
-use std::time::Duration;
-
 use windlass_certs::csr::{Csr, RenewalClaim, verify_proof};
 use windlass_certs::identity::PeerIdentity;
 use windlass_certs::revocation::Revocations;
 use windlass_certs::tls::verify_expired;
 use windlass_core::{Digest, HostId};
 
+use super::error::EnrolError;
 use super::limiter::Limiter;
-use super::{EnrolError, Expired, operator};
+use super::operator;
+use super::request::{Expired, RENEWABLE};
 use crate::audit;
 use crate::authority::Authority;
 use crate::ledger::{Change, WriteBatch};
 use crate::store::record::{CertificateRecord, HostRecord, Membership};
-
-/// Time after its end for which a certificate may still be renewed with proof of its key.
-pub(super) const RENEWABLE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) fn renew(
     batch: &mut WriteBatch<'_>,
@@ -107,7 +104,7 @@ fn renew_host(
     let generation = shown.max(newest.generation).checked_add(1).ok_or(EnrolError::Issue)?;
     let issued = authority
         .certify_agent(host.clone(), csr, generation, batch.now)
-        .map_err(|error| issue_failed(&error))?;
+        .map_err(|error| EnrolError::issue(&error))?;
     let certificate = CertificateRecord {
         generation,
         serial: issued.peer.serial,
@@ -160,9 +157,4 @@ pub(super) fn cut_off(
     let text = format!("{what}; both are cut off, what they run goes on");
     batch.event("host.cloned", host.as_str(), text);
     batch.change(Change::Host(Box::new(HostRecord { standing: Membership::Cloned, ..record })));
-}
-
-pub(super) fn issue_failed(error: &windlass_certs::ca::CaError) -> EnrolError {
-    tracing::error!(%error, "failed to issue a certificate");
-    EnrolError::Issue
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use windlass_core::view::{RecoveringState, RecoveryView};
 use windlass_core::{Digest, HostId};
 
-use super::RecoveryError;
+use super::error::RecoveryError;
 use super::proposal::{Choice, Proposal, propose};
 use crate::audit;
 use crate::coordinator::Coordinator;
@@ -139,8 +139,15 @@ pub(crate) async fn end_if_settled(coordinator: &Coordinator) -> Result<(), Writ
     Ok(())
 }
 
-/// Takes over a host that holds the very slots that the store knows.
-pub(super) async fn take_same(coordinator: &Coordinator, host: &HostId) -> Result<(), WriteError> {
+/// Takes over at once what asks nobody: a host that holds the slots that the store knows, under a higher number.
+pub(crate) async fn adopt_unchanged(coordinator: &Coordinator, host: &HostId) -> Result<(), WriteError> {
+    if !coordinator.recoveries.is_complete(host) {
+        return Ok(());
+    }
+    take_same(coordinator, host).await
+}
+
+async fn take_same(coordinator: &Coordinator, host: &HostId) -> Result<(), WriteError> {
     let memory = coordinator.recoveries.snapshot();
     let name = host.clone();
     let taken = coordinator.ledger.write(move |batch| {

@@ -9,7 +9,7 @@ use windlass_core::service::Releases;
 use windlass_core::view::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
 use windlass_core::{Counter, Digest, HostId, ServiceId, Timestamp};
 
-use super::shown::{Held, Memory};
+use super::memory::{Held, Memory};
 use crate::ledger::{Change, State};
 use crate::plans::{self, Overlay};
 use crate::store::record::{HostRecord, ReleaseRecord};

@@ -1,4 +1,4 @@
-//! The embedded store. The only file that names sled.
+//! The embedded store. Only this file, and `full` for errors, name sled.
 //!
 //! sled's `flush` writes back without waiting for the disk (`sync_file_range`), so an acknowledged
 //! transaction is `flush` and then `fdatasync` on a handle of our own to `<folder>/db`. A batch of sled is
@@ -9,6 +9,7 @@
 //! all records and by a note of the newest transaction, since sled by itself goes back to an older state in silence:
 //! see `seal`.
 
+pub(super) mod full;
 mod seal;
 
 use std::collections::BTreeMap;
@@ -248,15 +249,6 @@ fn open_error(path: &Path, error: sled::Error) -> StoreError {
         return StoreError::InUse { path };
     }
     StoreError::Unreadable { path, source: error.into() }
-}
-
-/// Whether the error is sled's way of saying that the disk is full. Sled keeps the system's error to itself.
-pub(super) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    let io = error.downcast_ref::<sled::Error>().and_then(|error| match error {
-        sled::Error::Io(io) => Some(io),
-        _ => None,
-    });
-    io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull)
 }
 
 fn mark(path: &Path) -> std::io::Result<()> {

@@ -2,7 +2,7 @@
 
 use tokio::sync::broadcast;
 
-use super::{Revision, Transaction};
+use super::transaction::{Revision, Transaction};
 
 /// Changes not yet read by the slowest watcher. Who falls behind hears [`Watch::next`] say `Lagged` once and
 /// reads everything again.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::model::{Failure, MAX_FAILURES, Rollout};
+use crate::rollout::state::{Failure, MAX_FAILURES};
 use crate::time::Timestamp;
 
-use super::{Clocks, DETAILS, Decision, VERDICTS, What};
+use super::{DETAILS, Decision, VERDICTS, What};
 
 /// Slots of one rollout of which it is remembered when they began and whether they are available.
 const FOLLOWED: usize = 256;
@@ -143,29 +143,5 @@ impl Log {
     pub(in crate::rollout) fn turn_back(&mut self) {
         self.begun.clear();
         self.available.clear();
-    }
-}
-
-impl Rollout {
-    /// Writes that the rollout has left the state of `before` by something else than its own step.
-    pub(crate) fn note_moved(&mut self, before: &Self, now: Timestamp) {
-        drop(self.log.take_fresh());
-        let what = What::Moved {
-            from: before.state,
-            to: self.state,
-            reason: self.reason.clone(),
-            going_back: self.going_back,
-            progress: before.progress,
-            clocks: Clocks {
-                since: before.state_since,
-                progress_at: before.progress_at,
-                soak_since: before.soak_since,
-                watched_since: before.state_since,
-                progress_deadline: None,
-                soak: None,
-            },
-            serves: None,
-        };
-        self.log.note(now, what);
     }
 }

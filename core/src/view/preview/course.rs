@@ -38,28 +38,20 @@ fn asks(spec: &Spec) -> String {
     count(spec.warm_up.len(), "warm-up request") + &count(asked, "smoke test")
 }
 
+/// The steps of the traffic, which a strategy that replaces instances where they are has none of.
 fn traffic(spec: &Spec, total: u32) -> Vec<String> {
-    match &spec.strategy {
-        Strategy::Rolling { .. } | Strategy::Recreate { .. } => Vec::new(),
-        #[cfg(test)]
-        Strategy::OneThenAll { .. } => Vec::new(),
-        Strategy::BlueGreen { steps, watch, approve, .. } => {
-            let approval = approve.then(|| "another operator approves".to_owned());
-            let shares = (1..).zip(steps).map(|(step, weight)| {
-                let watched = if *weight == Weight::ALL { String::new() } else { lasts(Some(*watch)) };
-                let gates: Vec<String> = asked_in(spec, step, &[]).into_keys().map(str::to_owned).collect();
-                format!("{weight} of the traffic to the new instances{watched}{}", until(&gates))
-            });
-            approval.into_iter().chain(shares).collect()
-        }
-        Strategy::Canary { steps, min_instances, .. } => {
-            let of = |step: &CanaryStep| {
-                let instances = step.instances(total, *min_instances);
-                canary(step, spec.is_routed(), instances, total)
-            };
-            steps.iter().map(of).collect()
-        }
+    if let Strategy::BlueGreen { steps, watch, approve, .. } = &spec.strategy {
+        let approval = approve.then(|| "another operator approves".to_owned());
+        let shares = (1..).zip(steps).map(|(step, weight)| {
+            let watched = if *weight == Weight::ALL { String::new() } else { lasts(Some(*watch)) };
+            let gates: Vec<String> = asked_in(spec, step, &[]).into_keys().map(str::to_owned).collect();
+            format!("{weight} of the traffic to the new instances{watched}{}", until(&gates))
+        });
+        return approval.into_iter().chain(shares).collect();
     }
+    let Strategy::Canary { steps, min_instances, .. } = &spec.strategy else { return Vec::new() };
+    let of = |step: &CanaryStep| canary(step, spec.is_routed(), step.instances(total, *min_instances), total);
+    steps.iter().map(of).collect()
 }
 
 fn canary(step: &CanaryStep, is_routed: bool, instances: u32, total: u32) -> String {

@@ -10,7 +10,7 @@ use windlass_certs::trust::TrustDocument;
 use windlass_core::Timestamp;
 use windlass_core::audit::{AcceptedLoss, Loss, Verdict};
 
-use super::super::release::write_file;
+use super::super::files::write_file;
 use super::view::{AuditError, AuditView};
 use crate::args::{AcceptArgs, Global};
 use crate::context::Context;

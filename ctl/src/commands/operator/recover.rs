@@ -9,7 +9,8 @@ use windlass_certs::identity::{Grant, Identity};
 use windlass_certs::keys::SigningKey;
 use windlass_core::OperatorName;
 
-use super::{OperatorError, OperatorJoined};
+use super::document::OperatorJoined;
+use super::error::OperatorError;
 use crate::args::Global;
 use crate::clock;
 use crate::commands::trust::ChangeError;

@@ -7,7 +7,8 @@ use windlass_core::Counter;
 use windlass_core::manifest::Rendered;
 use windlass_core::release::Image;
 
-use super::{ReleaseDocument, read_file, write_file};
+use super::super::files::{read_file, write_file};
+use super::document::ReleaseDocument;
 use crate::args::SignArgs;
 use crate::context::Context;
 use crate::error::CtlError;

@@ -10,7 +10,7 @@ use windlass_certs::keys::{KeyId, SigningKey};
 use windlass_certs::trust::{TrustDocument, TrustError, TrustStore};
 use windlass_core::{Digest, Span, Timestamp};
 
-use super::super::release::write_file;
+use super::super::files::write_file;
 use crate::amendment::{Amendment, Missing, missing};
 use crate::args::ChangeArgs;
 use crate::clock;

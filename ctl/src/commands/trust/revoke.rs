@@ -12,7 +12,7 @@ use windlass_certs::revocation::{ListError, RevocationList, RevokedSet};
 use windlass_certs::trust::TrustDocument;
 use windlass_core::FleetId;
 
-use super::super::release::{read_file, write_file};
+use super::super::files::{read_file, write_file};
 use crate::args::{Global, RevokeArgs};
 use crate::clock;
 use crate::context::Context;

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Revision;
+use crate::store::transaction::Revision;
 
 /// The file with the note.
 pub(super) const NOTE: &str = "NEWEST";
