@@ -12,6 +12,9 @@ NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 # All tests are built as one selection with one set of features, the scenarios' too, so that nothing is compiled twice.
 TESTED := --locked --workspace --features windlass-tests/crash-points
 
+# Half of the unit tests wait for something most of the time.
+THREADS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
+
 .PHONY: help
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,7 +83,7 @@ doc: ## the API documentation, without a warning
 .PHONY: test-unit
 test-unit: ## unit, property, snapshot and in-process tests
 ifneq ($(NEXTEST),)
-	$(CARGO) nextest run $(TESTED) -E 'not package(windlass-tests)'
+	$(CARGO) nextest run $(TESTED) --test-threads $(THREADS) -E 'not package(windlass-tests)'
 else
 	$(CARGO) test --locked --workspace --exclude windlass-tests --lib --bins --tests
 endif
