@@ -102,9 +102,9 @@ build-sim:
 .PHONY: sim
 sim: build-sim ## the whole system in virtual time; SEED=n shows one run, SEEDS=n says how many
 ifdef SEED
-	$(SIM) --seed $(SEED)
+	$(SIM) --seed $(SEED) $(if $(STRICT),--strict)
 else
-	$(SIM) --seeds $(or $(SEEDS),2000)
+	$(SIM) --seeds $(or $(SEEDS),2000) $(if $(STRICT),--strict)
 	$(SIM) --seeds 50 --store sled
 endif
 

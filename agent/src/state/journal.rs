@@ -203,7 +203,9 @@ fn decode(path: &Path, bytes: &[u8]) -> Result<State, JournalError> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use windlass_certs::dsse::{Envelope, PayloadType};
     use windlass_core::Timestamp;
+    use windlass_core::plan::HostPlan;
 
     use super::super::{PlanMark, TrustMark};
     use super::*;
@@ -225,6 +227,31 @@ mod tests {
         journal.update(|state| state.plan = Some(plan.clone())).await.unwrap();
         assert_eq!(Journal::open(&path).unwrap().state().plan, Some(plan));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[tokio::test]
+    async fn journal_of_an_agent_of_before_is_read_and_written() {
+        // By an agent that reads plans up to version 3: r2 runs in its second generation, r3 has failed.
+        let before = include_bytes!("before/journal");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        files::replace_secret(&path, before).unwrap();
+        let journal = Journal::open(&path).unwrap();
+        let state = journal.state();
+        let mark = state.plan.as_ref().unwrap();
+        assert_eq!((state.trust.version, mark.epoch, mark.seq), (1, 1, 11));
+        let envelope = Envelope::parse(mark.envelope.as_bytes(), PayloadType::Plan.max_len()).unwrap();
+        assert_eq!(Digest::of(envelope.payload_bytes()), mark.digest);
+        let plan: HostPlan = serde_json::from_slice(envelope.payload_bytes()).unwrap();
+        assert_eq!((plan.version, plan.slots.len(), plan.slots[0].generation), (2, 1, 1));
+        let known = &state.memory.slots[&plan.slots[0].slot];
+        assert_eq!((known.serial, &known.ports["http"]), (4, &[20726, 20280]));
+        let instance = &known.instances["default.web.0.r2.4"];
+        assert!(instance.container.as_ref().unwrap().starts_with("3f0bbf3f98a5"));
+        let failed: Vec<_> = state.memory.quarantine.values().flat_map(|of| of.values()).collect();
+        assert_eq!(failed.len(), 1);
+        assert_eq!(failed[0].reason, "it was not healthy within 10s");
+        assert_eq!(encode(&state), before, "what an older agent understands is written as it wrote it");
     }
 
     #[tokio::test]

@@ -69,6 +69,9 @@ pub struct SlotMemory {
     /// Two ports of the host per named port.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<String, [u16; 2]>,
+    /// The GPUs of its instances where they are others than those of its target, by release.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<Digest, Vec<String>>,
     /// Its instances, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub instances: BTreeMap<String, InstanceMemory>,

@@ -13,6 +13,7 @@ use super::judge;
 use super::step::{Step, Target};
 
 mod context;
+mod devices;
 mod ends;
 mod launch;
 mod marks;

@@ -3,9 +3,9 @@
 use crate::host::{HostFacts, Liveness};
 use crate::id::SlotId;
 use crate::placement;
-use crate::plan::Phase;
+use crate::plan::Order;
 use crate::release::Spec;
-use crate::slot::Transition;
+use crate::slot::{Cost, DisruptionBudget, Limits, Transition};
 
 use super::older;
 use super::planner::Planner;
@@ -42,7 +42,8 @@ fn has_lost(facts: &HostFacts, gpus: &[String]) -> bool {
 }
 
 /// Slots whose device has gone get another one of their host, if one is free. What runs there is replaced by a new instance
-/// of the same release, which no rollout is needed for.
+/// of the same release, which no rollout is needed for: where it stops first, once its requests have ended, and within the
+/// disruption budget of its release.
 pub(crate) fn replace_lost(planner: &mut Planner<'_>) {
     let held = planner.slots.values().filter(|slot| !slot.target().gpus.is_empty() && !slot.is_leaving());
     let lost: Vec<SlotId> = held
@@ -54,6 +55,12 @@ pub(crate) fn replace_lost(planner: &mut Planner<'_>) {
         })
         .map(|slot| slot.id().clone())
         .collect();
+    if lost.is_empty() {
+        return;
+    }
+    let members = planner.members();
+    let total = u32::try_from(members.len()).unwrap_or(u32::MAX);
+    let mut budget = DisruptionBudget::of_down(0, members.iter().map(|slot| planner.facts(slot)));
     for slot in lost {
         let Some(release) = planner.release(&planner.slots[&slot].release()) else { continue };
         let host = planner.host(&slot);
@@ -64,9 +71,17 @@ pub(crate) fn replace_lost(planner: &mut Planner<'_>) {
         if has_lost(&member.facts, &gpus) {
             continue;
         }
-        let runs = planner.slots[&slot].run() == Phase::Running;
-        let beside = Some(release).filter(|_| runs).map(|_| planner.slots[&slot].release());
+        let at = &planner.slots[&slot];
+        let beside = Some(at.release()).filter(|_| at.run().runs());
         let (order, _) = planner.order_with(&slot, &release.spec, &gpus, beside);
+        if beside.is_some() && order == Order::StopFirst {
+            budget.limit(Limits::of(&release.spec.strategy, true, total, 0));
+            let facts = planner.facts(&slot);
+            if let Err(waiting) = budget.admit(&facts, Cost::stop(&facts)) {
+                planner.wait(waiting);
+                continue;
+            }
+        }
         let because = Some(format!("{} has lost its GPU", host));
         let keeps_older = older::is_kept(planner, &slot, &release.spec, order);
         planner.apply_because(&slot, &Transition::Move { gpus, order, keeps_older }, because);

@@ -174,6 +174,7 @@ fn change(slot: &mut Slot, transition: &Transition) {
         Transition::Move { gpus, order, keeps_older } => {
             slot.target.gpus.clone_from(gpus);
             if slot.target.run.runs() {
+                slot.target.run = Phase::Running;
                 slot.target.generation = slot.target.generation.saturating_add(1);
                 slot.order = *order;
                 slot.older = keeps_older.then_some(Older::Kept);

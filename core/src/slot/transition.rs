@@ -204,6 +204,7 @@ impl Transition {
             | Self::Park { .. }
             | Self::Abandon
             | Self::Revert { .. }
+            | Self::Move { order: Order::StopFirst, .. }
             | Self::Stand { .. }
             | Self::Leave => true,
             Self::Create { .. }
@@ -211,7 +212,7 @@ impl Transition {
             | Self::Drain { .. }
             | Self::Keep { .. }
             | Self::LetGo { by_host: true }
-            | Self::Move { .. }
+            | Self::Move { order: Order::StartFirst, .. }
             | Self::Resume
             | Self::Restored { .. }
             | Self::Retry

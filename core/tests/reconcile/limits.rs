@@ -5,7 +5,7 @@ use windlass_core::observation::{RefusalCode, SlotStatus};
 use windlass_core::plan::{Order, Phase, PlanSlot};
 use windlass_core::reconcile::room::Capacity;
 use windlass_core::release::{Gpus, Spec};
-use windlass_core::{Size, SlotId};
+use windlass_core::{Digest, Size, SlotId};
 
 use crate::world::*;
 
@@ -146,5 +146,52 @@ fn gpus_are_given_once() {
     assert!(is_refused(&world, &slot(6), "asks for 1"));
     for index in [0, 2, 3] {
         assert_eq!(*world.status(&slot(index)), SlotStatus::Settled, "{index}");
+    }
+}
+
+/// The devices of the instance of `release` that runs.
+fn devices(world: &World, release: &Digest) -> Vec<String> {
+    let running = world.observed.containers.iter().filter(|seen| &seen.release == release);
+    let running = running.filter(|seen| seen.state.is_up());
+    running.flat_map(|seen| seen.gpus.iter().map(|gpu| gpu.uuid.clone())).collect()
+}
+
+#[test]
+fn fallback_is_made_again_on_its_own_devices() {
+    let known = |uuid: &str| Gpu { uuid: uuid.to_owned(), memory: 8 << 30, ..Gpu::default() };
+    let alone = |spec: &mut Spec| spec.resources.gpus = Some(Gpus { count: 1, memory: None });
+    let on = |want: PlanSlot, uuid: &str| PlanSlot { gpus: vec![uuid.to_owned()], ..want };
+    let crash = Behaviour { ready_after: None, exits: Some((secs(10), 1)), ..HEALTHY };
+    #[rustfmt::skip]
+    let table = [
+        ("its own device is free",        false, false, "a"),
+        ("somebody else has its own now", true,  false, "b"),
+        ("its own is gone",               false, true,  "b"),
+    ];
+    for (case, is_taken, is_gone, device) in table {
+        let mut world = World::new();
+        world.observed.capacity.gpu_access = GpuAccess::Hook;
+        world.observed.capacity.gpus = ["a", "b"].map(|uuid| (uuid.to_owned(), known(uuid))).into();
+        let (one, two) = (world.release(1, HEALTHY, alone), world.release(2, crash, alone));
+        world.plan(vec![on(good(1, one), "a")]);
+        world.run(secs(30));
+        assert_eq!(devices(&world, &one), ["a"], "{case}");
+        world.plan(vec![on(replacing(1, two, one, Phase::Running), "b")]);
+        world.run(secs(5));
+        assert_eq!(
+            (devices(&world, &one), devices(&world, &two)),
+            (vec!["a".to_owned()], vec!["b".to_owned()])
+        );
+        // Somebody removes the old instance by hand while the new one starts.
+        world.observed.containers.retain(|seen| seen.release != one);
+        if is_gone {
+            world.observed.capacity.gpus.remove("a");
+        }
+        if is_taken {
+            let other = world.release(3, HEALTHY, alone);
+            world.plan(vec![on(good(0, other), "a"), on(replacing(1, two, one, Phase::Running), "b")]);
+        }
+        world.run(secs(60));
+        assert_eq!(devices(&world, &one), [device], "{case}: {:#?}", world.journal);
     }
 }

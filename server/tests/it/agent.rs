@@ -33,6 +33,7 @@ use windlass_proto::pb::connect_request::Message as Say;
 use windlass_proto::pb::connect_response::Message as Hear;
 use windlass_proto::pb::enrolment_client::EnrolmentClient;
 
+use crate::before;
 use crate::fleet::{Fleet, LIMIT, now};
 use crate::routes::Ingress;
 
@@ -46,6 +47,8 @@ pub(crate) struct Agent {
     /// Versions of the plan document that it says it reads.
     pub(crate) plan_versions: Vec<u32>,
     pub(crate) release_versions: Vec<u32>,
+    /// The facts that an agent of version 0.1 said. It reads and writes nothing that came later.
+    pub(crate) facts_before: Option<Vec<u8>>,
     /// Its instances have ports of the host.
     pub(crate) publishes: bool,
     /// Whether it says how its host and containers do.
@@ -93,16 +96,19 @@ impl Agent {
         let answer = join(fleet, join_request(&token, &key, &receipts)).await.unwrap();
         assert_eq!((answer.fleet.as_str(), answer.trust.len()), ("demo", 1));
         let identity = CertifiedIdentity::new(key, &answer.certificate_chain).unwrap();
-        let host = token.host().clone();
-        let plan_versions = windlass_core::plan::PLAN_VERSIONS.to_vec();
-        let release_versions = windlass_core::release::RELEASE_VERSIONS.to_vec();
+        Self::new(token.host().clone(), identity, receipts)
+    }
+
+    /// A host with this certificate.
+    pub(crate) fn new(host: HostId, identity: CertifiedIdentity, receipts: SigningKey) -> Self {
         Self {
             host,
             identity,
             receipts,
             broken: BTreeSet::new(),
-            plan_versions,
-            release_versions,
+            plan_versions: windlass_core::plan::PLAN_VERSIONS.to_vec(),
+            release_versions: windlass_core::release::RELEASE_VERSIONS.to_vec(),
+            facts_before: None,
             publishes: false,
             is_measured: false,
             has_gpu: false,
@@ -163,7 +169,7 @@ impl Agent {
     pub(crate) fn hello(&self) -> pb::Hello {
         let (seq, plan) = self.plan.as_ref().map(|(p, e)| (p.seq, e.clone())).unwrap_or_default();
         pb::Hello {
-            facts: encode(&self.facts()),
+            facts: self.facts_before.clone().map_or_else(|| encode(&self.facts()), Into::into),
             trust_version: 1,
             seq,
             plan: plan.into(),
@@ -178,6 +184,9 @@ impl Agent {
     /// Takes a plan, as far as a test needs.
     pub(crate) fn accept(&mut self, envelope: &[u8]) {
         let parsed = Envelope::parse(envelope, PayloadType::Plan.max_len()).unwrap();
+        if self.facts_before.is_some() {
+            before::check_plan(parsed.payload_bytes());
+        }
         let plan: HostPlan = serde_json::from_slice(parsed.payload_bytes()).unwrap();
         assert_eq!(plan.host, self.host);
         if let Some((last, _)) = &self.plan {
@@ -452,7 +461,10 @@ fn measure(agent: &Agent) -> pb::StatsReport {
 }
 
 fn report(agent: &Agent, revision: u64) -> pb::ObservationReport {
-    pb::ObservationReport { observation: encode(&agent.observe(revision)) }
+    let observation = encode(&agent.observe(revision));
+    let is_before = agent.facts_before.is_some();
+    let observation = if is_before { before::observation(&observation).into() } else { observation };
+    pb::ObservationReport { observation }
 }
 
 /// Agents that play their part. Dropping it cuts them off.

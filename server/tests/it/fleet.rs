@@ -1,7 +1,9 @@
 //! A fleet's files, its coordinator, and an operator.
 
+use std::fs::Permissions;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use windlass_certs::ca::{CertificateAuthority, Leaf};
 use windlass_certs::csr::CertifiedIdentity;
+use windlass_certs::dsse::{Envelope, PayloadType};
 use windlass_certs::files::create_private_dir;
 use windlass_certs::identity::Identity;
 use windlass_certs::keys::SigningKey;
@@ -67,12 +70,45 @@ impl Fleet {
         let document = TrustDocument { ca: vec![ca.fingerprint()], ..usual };
         write(folder.path(), &ca, &keys, &document);
         let memory = in_memory.then(|| Arc::new(MemoryStore::new()) as Arc<dyn Store>);
+        Self::begin(folder, ca, (keys.root, keys.release), document, memory, tweak).await
+    }
+
+    /// The coordinator of a recorded fleet, on its store.
+    pub(crate) async fn of(recorded: &Path, store: Arc<dyn Store>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["ca/ca.pem", "ca/ca.key", "keys/dispatch.key", "keys/audit.key", "trust/1.json"] {
+            let to = folder.path().join(name);
+            create_private_dir(to.parent().unwrap()).unwrap();
+            std::fs::copy(recorded.join(name), &to).unwrap();
+            std::fs::set_permissions(&to, Permissions::from_mode(0o600)).unwrap();
+        }
+        let ca = CertificateAuthority::load(&folder.path().join("ca")).unwrap();
+        std::fs::write(folder.path().join("server.toml"), "").unwrap();
+        let key = |name: &str| {
+            let pem = std::fs::read_to_string(recorded.join("keys").join(name)).unwrap();
+            SigningKey::from_pem(&pem).unwrap()
+        };
+        let keys = (key("root.key"), key("release.key"));
+        let document = std::fs::read(folder.path().join("trust/1.json")).unwrap();
+        let document = Envelope::parse(&document, PayloadType::Trust.max_len()).unwrap();
+        let document = serde_json::from_slice(document.payload_bytes()).unwrap();
+        Self::begin(folder, ca, keys, document, Some(store), |_| {}).await
+    }
+
+    async fn begin(
+        folder: TempDir,
+        ca: CertificateAuthority,
+        (root, release_key): (SigningKey, SigningKey),
+        document: TrustDocument,
+        memory: Option<Arc<dyn Store>>,
+        tweak: fn(&mut Config),
+    ) -> Self {
         let unset = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut fleet = Self {
             folder,
             ca,
-            root: keys.root,
-            release_key: keys.release,
+            root,
+            release_key,
             document,
             addr: unset,
             http_addr: unset,

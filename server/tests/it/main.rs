@@ -3,6 +3,7 @@
 
 mod agent;
 mod attack;
+mod before;
 mod crash;
 mod decision_log;
 mod enrolment;

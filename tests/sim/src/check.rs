@@ -36,6 +36,7 @@ use windlass_core::traffic::Weight;
 use windlass_core::{Digest, HostId, RolloutId, ServiceId, SlotId, Timestamp};
 
 use crate::host::Host;
+use crate::strict::Oracle;
 
 pub use decisions::allowed;
 pub use exempt::{Exempted, Exemption};
@@ -76,6 +77,8 @@ pub struct Checks {
     pub exclusive: BTreeSet<ServiceId>,
     /// Whether requests are led in this world.
     pub is_routed: bool,
+    /// Whether any are exempted.
+    pub oracle: Oracle,
     /// The exempted violations.
     pub exempted: Exempted,
     /// The work of ingresses.

@@ -34,6 +34,7 @@ pub mod operator;
 pub mod provider;
 pub mod run;
 pub mod shop;
+pub mod strict;
 pub mod trouble;
 pub mod world;
 

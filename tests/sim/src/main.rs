@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use windlass_sim::run::{Kept, Seeds};
+use windlass_sim::strict::Oracle;
 use windlass_sim::{run_one, say};
 
 /// Runs the whole system in virtual time, seed after seed.
@@ -25,6 +26,9 @@ struct Args {
     /// Store of coordinators.
     #[arg(long, value_enum, default_value = "memory")]
     store: Kept,
+    /// Leaves out the troubles that excuse anything, and excuses nothing.
+    #[arg(long)]
+    strict: bool,
     /// Threads; one per core unless told.
     #[arg(long)]
     threads: Option<usize>,
@@ -36,14 +40,18 @@ struct Args {
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     if let Some(seed) = args.seed {
-        let outcome = run_one(seed, args.store, true)?;
+        let outcome = run_one(seed, args.oracle(), args.store, true)?;
         say(&format!("{outcome:#?}"));
         return Ok(if outcome.violation.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    windlass_sim::run::report(args.store, args.seeds(), args.threads)
+    windlass_sim::run::report(args.oracle(), args.store, args.seeds(), args.threads)
 }
 
 impl Args {
+    const fn oracle(&self) -> Oracle {
+        if self.strict { Oracle::Strict } else { Oracle::Full }
+    }
+
     fn seeds(&self) -> Seeds {
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() << 20;
         Seeds {

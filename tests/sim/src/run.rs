@@ -14,6 +14,7 @@ use crate::center::Backing;
 use crate::check::{Exempted, Exemption, Led};
 use crate::open::{OPEN, is_open};
 use crate::say;
+use crate::strict::Oracle;
 use crate::world::{Outcome, World};
 
 /// The memory of coordinators.
@@ -67,7 +68,7 @@ pub struct Seeds {
 ///
 /// # Errors
 /// There is no runtime, or no folder for the store.
-pub fn run_one(seed: u64, kept: Kept, trace: bool) -> anyhow::Result<Outcome> {
+pub fn run_one(seed: u64, oracle: Oracle, kept: Kept, trace: bool) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().context("no runtime")?;
     let folder = match kept {
         Kept::Memory => None,
@@ -77,7 +78,7 @@ pub fn run_one(seed: u64, kept: Kept, trace: bool) -> anyhow::Result<Outcome> {
         None => Backing::memory(),
         Some(folder) => Backing::Sled(folder.0.clone()),
     };
-    let world = World::new(seed, backing, trace);
+    let world = World::new(seed, oracle, backing, trace);
     Ok(runtime.block_on(Box::pin(world.run(seed))))
 }
 
@@ -103,7 +104,7 @@ impl Drop for Folder {
 ///
 /// # Errors
 /// One of them could not be run at all.
-pub fn run_many(seeds: Seeds, kept: Kept, threads: usize) -> anyhow::Result<Total> {
+pub fn run_many(seeds: Seeds, oracle: Oracle, kept: Kept, threads: usize) -> anyhow::Result<Total> {
     let (next, begun) = (AtomicU64::new(0), Instant::now());
     let total = Mutex::new(Total::default());
     let work = || -> anyhow::Result<()> {
@@ -115,7 +116,7 @@ pub fn run_many(seeds: Seeds, kept: Kept, threads: usize) -> anyhow::Result<Tota
             if over || full >= seeds.most_violations {
                 return Ok(());
             }
-            let outcome = run_one(seeds.from.wrapping_add(n), kept, false)?;
+            let outcome = run_one(seeds.from.wrapping_add(n), oracle, kept, false)?;
             outcome.tell();
             total.lock().unwrap_or_else(PoisonError::into_inner).add(outcome);
         }
@@ -133,8 +134,10 @@ pub fn run_many(seeds: Seeds, kept: Kept, threads: usize) -> anyhow::Result<Tota
 impl Outcome {
     /// Says what did not hold, as soon as that is known.
     fn tell(&self) {
-        if let Some(what) = self.violation.as_ref().filter(|what| !is_open(self.seed, what)) {
-            say(&format!("violation: seed {}: {what}\n  again: make sim SEED={}", self.seed, self.seed));
+        if let Some(what) = self.violation.as_ref().filter(|what| !is_open(self, what)) {
+            let strict = if self.oracle == Oracle::Strict { " STRICT=1" } else { "" };
+            let seed = self.seed;
+            say(&format!("violation: seed {seed}: {what}\n  again: make sim SEED={seed}{strict}"));
         }
     }
 }
@@ -156,8 +159,9 @@ impl Total {
             *self.exempted.entry(*why).or_insert(0) += count;
         }
         match &outcome.violation {
-            Some(what) if is_open(outcome.seed, what) => drop(self.open.insert(outcome.seed)),
+            Some(what) if is_open(&outcome, what) => drop(self.open.insert(outcome.seed)),
             Some(_) => self.violations.push(outcome),
+            None if outcome.oracle == Oracle::Strict => {}
             None => self.clean.extend(OPEN.iter().map(|open| open.0).filter(|seed| *seed == outcome.seed)),
         }
     }
@@ -167,11 +171,11 @@ impl Total {
 ///
 /// # Errors
 /// One of them could not be run at all.
-pub fn report(kept: Kept, seeds: Seeds, threads: Option<usize>) -> anyhow::Result<ExitCode> {
+pub fn report(oracle: Oracle, kept: Kept, seeds: Seeds, threads: Option<usize>) -> anyhow::Result<ExitCode> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let begun = Instant::now();
-    say(&format!("first seed {}, store {kept:?}", seeds.from));
-    let total = run_many(seeds, kept, threads.unwrap_or(cores))?;
+    say(&format!("first seed {}, store {kept:?}, oracle {oracle:?}", seeds.from));
+    let total = run_many(seeds, oracle, kept, threads.unwrap_or(cores))?;
     let ends: Vec<String> = total.ends.iter().map(|(end, count)| format!("{count} {end}")).collect();
     say(&format!(
         "{} starts, {} stops of what served; rollouts: {}",
@@ -213,16 +217,16 @@ mod tests {
     #[test]
     fn a_seed_is_all_that_a_run_needs_to_be_seen_again() {
         for seed in [26, 136] {
-            let first = run_one(seed, Kept::Memory, false).unwrap();
+            let first = run_one(seed, Oracle::Full, Kept::Memory, false).unwrap();
             assert_eq!(first.violation, None, "seed {seed}");
             assert!(first.events > 500 && first.starts > 2, "{first:?}");
-            assert_eq!(run_one(seed, Kept::Memory, false).unwrap(), first);
+            assert_eq!(run_one(seed, Oracle::Full, Kept::Memory, false).unwrap(), first);
         }
     }
 
     #[test]
     fn requests_are_led_by_tables_in_some_worlds() {
-        let outcomes = [16, 26, 38].map(|seed| run_one(seed, Kept::Memory, false).unwrap());
+        let outcomes = [16, 26, 38].map(|seed| run_one(seed, Oracle::Full, Kept::Memory, false).unwrap());
         let total = outcomes.iter().fold(Led::default(), |sum, of| Led {
             requests: sum.requests + of.led.requests,
             tables: sum.tables + of.led.tables,
@@ -234,8 +238,8 @@ mod tests {
 
     #[test]
     fn the_store_on_disk_makes_no_difference() {
-        let on_disk = run_one(4, Kept::Sled, false).unwrap();
+        let on_disk = run_one(4, Oracle::Full, Kept::Sled, false).unwrap();
         assert_eq!(on_disk.violation, None);
-        assert_eq!(on_disk, run_one(4, Kept::Memory, false).unwrap());
+        assert_eq!(on_disk, run_one(4, Oracle::Full, Kept::Memory, false).unwrap());
     }
 }

@@ -14,6 +14,7 @@ use crate::keys::{BEGIN, MOST_HOSTS};
 use crate::network;
 use crate::operator::Action;
 use crate::shop::{Behaviour, Profile, Shape};
+use crate::strict::Oracle;
 use crate::trouble::Trouble;
 
 /// When the first trouble comes.
@@ -51,6 +52,8 @@ pub struct World {
 pub struct Outcome {
     /// Its seed.
     pub seed: u64,
+    /// Its troubles and checks.
+    pub oracle: Oracle,
     /// Events that happened.
     pub events: u64,
     /// Processes that were started.
@@ -83,8 +86,9 @@ fn install(context: &mut Context, hosts: &mut [Host], profiles: &mut [Profile]) 
 
 impl World {
     /// A world that `seed` decides.
-    pub fn new(seed: u64, backing: Backing, trace: bool) -> Self {
+    pub fn new(seed: u64, oracle: Oracle, backing: Backing, trace: bool) -> Self {
         let mut context = Context::new(seed, trace);
+        context.checks.oracle = oracle;
         let hosts = 2 + context.dice.index(MOST_HOSTS - 2);
         let services = 1 + context.dice.index(3);
         let profiles: Vec<Profile> =
@@ -132,6 +136,7 @@ impl World {
         let violation = checks.violation().map(|violation| format!("at {at:.3} s: {violation}"));
         let outcome = Outcome {
             seed,
+            oracle: checks.oracle,
             events: self.events,
             starts: checks.runs,
             stops: checks.stopped,
@@ -206,7 +211,10 @@ impl World {
     }
 
     async fn happen(&mut self, event: Event) {
+        let oracle = self.context.checks.oracle;
         match event {
+            Event::Break(trouble) if !oracle.admits_trouble(&trouble) => {}
+            Event::Act(action) if !oracle.admits_act(&action) => {}
             Event::Tick => {
                 self.context.queue.push(self.context.now + Duration::from_secs(1), Event::Tick);
                 self.center.tick(&mut self.context).await;

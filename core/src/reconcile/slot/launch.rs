@@ -21,6 +21,7 @@ use super::super::networks;
 use super::super::ports;
 use super::super::room;
 use super::super::step::{Launch, Step};
+use super::devices;
 use super::status::pull_evidence;
 
 /// A registry that cannot answer just now is asked again for so long before the pull counts as failed.
@@ -204,23 +205,14 @@ pub(super) fn missing(
         return Ok(None);
     };
     let Some(side) = free_side(dispositions).filter(|_| !failed) else { return Ok(None) };
-    // A plan names the devices of its target; what goes back gets them when nothing of the slot has them any more.
+    let gpus = devices::of_launch(turn, context, &release);
+    // What goes back gets the devices of the target when nothing of the slot has them any more.
     if release.digest != want.release
-        && is_held(&Need::of_release(&release.release.spec, &want.gpus), dispositions)
+        && devices::is_held(&Need::of_release(&release.release.spec, &gpus), dispositions)
     {
         return Ok(None);
     }
-    launch(turn, context, release, image, side).map(Some)
-}
-
-/// Whether an instance of the slot that runs has one of these devices, and they cannot share it.
-fn is_held(wanted: &Need, dispositions: &[(&Container, Disposition)]) -> bool {
-    let up = dispositions.iter().filter(|(seen, _)| seen.state.is_up()).flat_map(|(seen, _)| &seen.gpus);
-    let alone = |claim: &GpuClaim| {
-        let wanted = wanted.gpus.get(&claim.uuid);
-        wanted.is_some_and(|wanted| wanted.and(claim.taken()) == GpuTaken::Exclusively)
-    };
-    up.into_iter().any(alone)
+    launch(turn, context, release, image, side, &gpus).map(Some)
 }
 
 fn launch(
@@ -229,6 +221,7 @@ fn launch(
     release: Arc<VerifiedRelease>,
     image: String,
     side: u8,
+    gpus: &[String],
 ) -> Result<Step, Hold> {
     let slot = context.want.slot.clone();
     let ports = ports::assign(turn.desired, &mut turn.memory, &slot, &release, side).map_err(
@@ -243,11 +236,12 @@ fn launch(
     if release.digest == context.want.release {
         known.kept = None; // it makes way for the new one
     }
+    devices::note(&mut known.devices, context, &release.digest, gpus);
     if let Some(pulled) = turn.memory.pulled.get_mut(&release.release.spec.image.digest) {
         pulled.used_at = turn.now;
     }
     let plan = turn.plan_number();
-    let need = Need::of_release(&release.release.spec, &context.want.gpus);
+    let need = Need::of_release(&release.release.spec, gpus);
     turn.claims.entry(slot.clone()).or_default().add(&need);
     let memory = |taken: &GpuTaken| match taken {
         GpuTaken::Exclusively => None,

@@ -9,10 +9,12 @@ use crate::fixture::{at, fleet, reference, release, steady};
 use crate::fleet::FleetView;
 use crate::host::{GpuLost, HostFacts};
 use crate::id::SlotId;
+use crate::observation::InstanceState;
 use crate::plan::Order;
 use crate::release::Release;
 use crate::rollout::{Rollout, Snapshot, advance, place_only, start};
 use crate::service::{Releases, Service, Slots};
+use crate::slot::Waiting;
 
 fn with(gpus: serde_json::Value) -> impl FnOnce(&mut serde_json::Value) {
     move |json| {
@@ -26,7 +28,10 @@ fn facts(fleet: &mut FleetView) -> &mut HostFacts {
 }
 
 fn lose(fleet: &mut FleetView, uuid: &str) {
-    let facts = facts(fleet);
+    lose_of(facts(fleet), uuid);
+}
+
+fn lose_of(facts: &mut HostFacts, uuid: &str) {
     facts.gpus.retain(|gpu| gpu.uuid != uuid);
     let (since, why) = (at(99), "it is lost".to_owned());
     facts.gpus_lost.push(GpuLost {
@@ -80,6 +85,44 @@ fn a_slot_moves_to_another_gpu_when_its_own_is_gone() {
     hold(&mut fleet, "gpu-1", GpuTaken::Exclusively);
     let stays = advance(&snapshot((&fleet, &service, &slots, &releases), None));
     assert!(stays.touched.is_empty(), "{:?}", stays.slots[&id]);
+}
+
+#[test]
+fn stop_first_moves_keep_to_the_disruption_budget() {
+    let shared = |unavailable: u32| {
+        release(1, move |json| {
+            json["spec"]["resources"]["gpus"] = json!({ "count": 1 });
+            json["spec"]["scale"] = json!({ "replicas": { "min": 3, "max": 3 } });
+            json["spec"]["strategy"]["rolling"]["order"] = "stop_first".into();
+            json["spec"]["strategy"]["rolling"]["max_unavailable"] = unavailable.into();
+        })
+    };
+    #[rustfmt::skip]
+    let table = [
+        ("all serve",                         0, vec![],     1, true),
+        ("two may be missing",                2, vec![],     2, true),
+        ("one serves no more, and counts",    0, vec![2],    1, true),
+        ("none serves: nothing is taken",     0, vec![0, 1, 2], 3, false),
+    ];
+    for (case, unavailable, silent, moved, waits) in table {
+        let release = shared(unavailable);
+        let mut fleet = fleet(3);
+        let (service, mut slots, releases) = steady(&release, 3, &mut fleet);
+        slots.values_mut().for_each(|slot| slot.edit(|part| part.gpus = vec!["gpu-0".to_owned()]));
+        for (index, member) in fleet.members.values_mut().enumerate() {
+            lose_of(Arc::make_mut(&mut member.facts), "gpu-0");
+            let seen = Arc::make_mut(member.observation.as_mut().unwrap());
+            if silent.contains(&index) {
+                seen.slots[0].instances[0].state = InstanceState::Unready;
+            }
+        }
+        let next = advance(&snapshot((&fleet, &service, &slots, &releases), None));
+        let begun: Vec<_> = next.slots.values().filter(|slot| slot.target().generation == 1).collect();
+        assert_eq!(begun.len(), moved, "{case}: {:?}", next.slots);
+        assert!(begun.iter().all(|slot| slot.order() == Order::StopFirst), "{case}");
+        let others = next.waiting.iter().any(|waiting| matches!(waiting, Waiting::Others { .. }));
+        assert_eq!(others, waits, "{case}: {:?}", next.waiting);
+    }
 }
 
 /// The devices and the order that a deploy of `to` gives the slot.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Checks;
+use crate::strict::Oracle;
 
 /// A reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,8 +56,11 @@ impl Exemption {
 pub type Exempted = BTreeMap<Exemption, u64>;
 
 impl Checks {
-    /// Something is excused.
-    pub(super) fn exempt(&mut self, why: Exemption) {
-        *self.exempted.entry(why).or_default() += 1;
+    /// Whether something is excused for this reason: in a restricted run nothing is.
+    pub(super) fn exempts(&mut self, why: Exemption) -> bool {
+        if self.oracle == Oracle::Full {
+            *self.exempted.entry(why).or_default() += 1;
+        }
+        self.oracle == Oracle::Full
     }
 }

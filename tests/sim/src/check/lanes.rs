@@ -16,6 +16,7 @@ use super::routed::is_out_of_reach;
 use super::{Checks, Exemption};
 use crate::edge::Proxy;
 use crate::host::Host;
+use crate::strict::Oracle;
 
 /// Memory of tables and shares.
 #[derive(Debug, Default)]
@@ -195,25 +196,27 @@ impl Checks {
             if host.is_on && of_it().any(|process| process.serves()) {
                 continue;
             }
-            if is_out_of_reach(host)
+            let why = if is_out_of_reach(host)
                 || host.cut_up
                 || view.liveness(&host.name, now) != windlass_core::host::Liveness::Connected
             {
-                excuses.insert(Exemption::Unreachable);
+                Some(Exemption::Unreachable)
             } else if of_it().any(|process| process.misbehaved) {
-                excuses.insert(Exemption::Ended);
+                Some(Exemption::Ended)
             } else if host.is_astray || host.is_restored || host.is_deceived {
-                excuses.insert(Exemption::Misled);
+                Some(Exemption::Misled)
             } else {
-                missing.push(slot.clone());
+                None
+            };
+            match why.filter(|_| self.oracle == Oracle::Full) {
+                Some(why) => drop(excuses.insert(why)),
+                None => missing.push(slot.clone()),
             }
         }
         self.led.returns += 1;
         if missing.is_empty() {
-            excuses.into_iter().for_each(|why| self.exempt(why));
-        } else if had > had.rest() {
-            self.exempt(Exemption::Leads);
-        } else {
+            excuses.into_iter().for_each(|why| drop(self.exempts(why)));
+        } else if !(had > had.rest() && self.exempts(Exemption::Leads)) {
             let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
             let line = format!(
                 "{id}: {} gets requests again before it is at strength: {} do not serve it",

@@ -73,39 +73,39 @@ impl Host {
         let slot = &container.slot;
         let in_slot = || self.engine.processes.values().filter(|other| &other.container.slot == slot);
         let excuse = if in_slot().any(|other| other.misbehaved) {
-            Exemption::Broken
+            Some(Exemption::Broken)
         } else if self.is_isolated(slot, context.now) || self.excused_stops.contains(&container.id) {
-            Exemption::Excused
+            Some(Exemption::Excused)
         } else if self.is_astray
             || self.is_restored
             || self.is_deceived
             || process.is_unplanned
             || self.is_disowned
         {
-            Exemption::Misled
+            Some(Exemption::Misled)
         } else if container.counter < self.floor(&slot.service) {
-            Exemption::BelowFloor
+            Some(Exemption::BelowFloor)
         } else {
-            let is_newer = |other: &&crate::engine::Process| {
-                let other = &other.container;
-                other.release == container.release && other.generation > container.generation
-            };
-            let stop = Stop {
-                slot: slot.clone(),
-                instance: Instance {
-                    service: slot.service.clone(),
-                    host: self.name.clone(),
-                    release: container.release,
-                    ports: container.ports.values().copied().collect(),
-                },
-                is_replaced: in_slot().any(|other| is_newer(&other)),
-            };
-            context.checks.routed.stops.push(stop);
-            return;
+            None
         };
-        if context.is_routed {
-            context.checks.exempt(excuse);
+        if !context.is_routed || excuse.is_some_and(|why| context.checks.exempts(why)) {
+            return;
         }
+        let is_newer = |other: &&crate::engine::Process| {
+            let other = &other.container;
+            other.release == container.release && other.generation > container.generation
+        };
+        let stop = Stop {
+            slot: slot.clone(),
+            instance: Instance {
+                service: slot.service.clone(),
+                host: self.name.clone(),
+                release: container.release,
+                ports: container.ports.values().copied().collect(),
+            },
+            is_replaced: in_slot().any(|other| is_newer(&other)),
+        };
+        context.checks.routed.stops.push(stop);
     }
 }
 
@@ -159,19 +159,17 @@ impl Checks {
                 let Some(process) = leads.next() else { continue };
                 let (number, table) =
                     (process.number(), process.table().map(|table| table.accepted.committed.seq));
-                match self.why_stopped(&stop, &host.name, now) {
-                    Some(why) => self.exempt(why),
-                    None => {
-                        let decided = self.routed.decided(&stop);
-                        let line = format!(
-                            "{} stops on {} although ingress {number} of {} at table {table:?} leads requests to it ({decided:?}, newest table {:?})",
-                            stop.slot,
-                            stop.instance.host,
-                            host.name,
-                            self.lanes.newest.as_ref().map(|table| table.routes.seq)
-                        );
-                        self.fail(line);
-                    }
+                let why = self.why_stopped(&stop, &host.name, now);
+                if !why.is_some_and(|why| self.exempts(why)) {
+                    let decided = self.routed.decided(&stop);
+                    let line = format!(
+                        "{} stops on {} although ingress {number} of {} at table {table:?} leads requests to it ({why:?}, {decided:?}, newest table {:?})",
+                        stop.slot,
+                        stop.instance.host,
+                        host.name,
+                        self.lanes.newest.as_ref().map(|table| table.routes.seq)
+                    );
+                    self.fail(line);
                 }
             }
         }

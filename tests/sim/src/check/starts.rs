@@ -133,8 +133,8 @@ impl Host {
     pub(crate) fn note_stop(&self, context: &mut Context, id: &str) {
         let Some(process) = self.engine.processes.get(id).filter(|process| process.serves()) else { return };
         let slot = &process.container.slot;
-        if let Some(why) = self.why_not_ours(context, process) {
-            return context.checks.exempt(why);
+        if self.why_not_ours(context, process).is_some_and(|why| context.checks.exempts(why)) {
+            return;
         }
         let allowed = context.checks.allowed.get(&(self.name.clone(), self.seq()));
         let allowed = allowed.and_then(|services| services.get(&slot.service)).copied().unwrap_or(1);
