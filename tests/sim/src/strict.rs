@@ -1,6 +1,7 @@
 //! Restricted runs: their troubles and acts are those that excuse nothing, so that the checks hold without a single exemption.
 
 use crate::operator::Action;
+use crate::shop::Behaviour;
 use crate::trouble::Trouble;
 
 /// The troubles of a run, and whether its checks excuse anything.
@@ -42,30 +43,60 @@ const fn excuses_nothing(trouble: &Trouble) -> bool {
         | T::NoRegistry(_)
         | T::Forgery(_)
         | T::Misdelivery(_)
-        | T::Cut(_)
-        | T::CutUp(_)
-        | T::CutDown(_)
-        | T::EngineDown(_)
-        | T::EngineHung(_)
         | T::DiskFull(_)
         | T::Flaky(_)
-        | T::Killed(_)
-        | T::EngineRestart(_)
+        | T::EdgeTakenOver(_) => true,
+        // Nobody knows what runs on a host that is away, instances that end by themselves serve nobody, and what was lost or set back
+        // misleads those who have it.
+        T::Cut(_)
+        | T::CutUp(_)
+        | T::CutDown(_)
         | T::Off(_)
+        | T::EngineDown(_)
+        | T::EngineHung(_)
+        | T::EngineRestart(_)
+        | T::Killed(_)
         | T::EdgeKilled(_)
-        | T::EdgeTakenOver(_)
-        | T::EdgeGone(_) => true,
-        T::CenterOld | T::DiskLost(_) | T::DiskOld(_) | T::Clock(_) | T::Lie(_) => false,
+        | T::EdgeGone(_)
+        | T::CenterOld
+        | T::DiskLost(_)
+        | T::DiskOld(_)
+        | T::Clock(_)
+        | T::Lie(_) => false,
     }
 }
 
 const fn decides_alone(action: &Action) -> bool {
+    use windlass_core::rollout::{RolloutCommand, ServiceCommand};
     use windlass_server::embedded::HostAction;
-    !matches!(
-        action,
-        Action::Floor(_)
-            | Action::Rejoin(_)
-            | Action::Host(_, HostAction::Evict | HostAction::Ban)
-            | Action::ForgetIngress(_)
-    )
+    match action {
+        Action::Deploy(_, behaviour) => never_served(*behaviour),
+        Action::Again(..)
+        | Action::Resubmit(..)
+        | Action::Forge(_)
+        | Action::RollBack(_)
+        | Action::RollBackTo(_)
+        | Action::Steer(_, RolloutCommand::Pause | RolloutCommand::Resume)
+        | Action::Tell(_, ServiceCommand::Scale(_), _)
+        | Action::Restart(_)
+        | Action::Host(_, HostAction::Cordon | HostAction::Uncordon)
+        | Action::Recover
+        | Action::Republish
+        | Action::Approve(_) => true,
+        // A person decides against instances that have just begun, or that serve.
+        Action::Supersede(..)
+        | Action::Steer(..)
+        | Action::Tell(..)
+        | Action::Host(..)
+        | Action::Rejoin(_)
+        | Action::Cleanse(_)
+        | Action::Floor(_)
+        | Action::Meddle(_)
+        | Action::ForgetIngress(_) => false,
+    }
+}
+
+/// Whether no instance of such a release serves and then fails.
+const fn never_served(behaviour: Behaviour) -> bool {
+    !matches!(behaviour, Behaviour::CrashesLater | Behaviour::TurnsUnready | Behaviour::Hangs)
 }
