@@ -170,6 +170,22 @@ fn services_in_a_table_and_one_in_full() {
 }
 
 #[test]
+fn the_printer_lets_the_colours_of_tables_through() {
+    let status: StatusView = view(status_view());
+    let hosts_seen: Vec<HostView> =
+        ["connected", "lost", "suspect"].iter().map(|state| view(host_view("web-1", state))).collect();
+    let screens = [
+        services(std::slice::from_ref(&status), None, Colour::On),
+        service(&status, None, now(), Colour::On),
+        hosts(&hosts_seen, now(), Colour::On),
+    ];
+    for screen in screens {
+        assert!(screen.contains("\u{1b}["), "{screen:?}");
+        assert_eq!(crate::printer::safe::safe(&screen), screen);
+    }
+}
+
+#[test]
 fn instances_of_a_lost_host_are_unknown_and_not_nothing() {
     let mut status = status_view();
     status["serving"] = json!({});
