@@ -259,6 +259,19 @@ fn a_pull_and_a_refusal_say_what_to_look_at() {
     insta::assert_snapshot!("failures_before_anything_ran", failures(&rollout, Colour::Off));
 }
 
+#[test]
+fn a_log_that_nobody_read_is_not_called_empty() {
+    let mut rollout = rollout_view("rolled_back");
+    let shown = failures(&rollout, Colour::Off);
+    assert!(shown.contains("--instance default.web.1.r3.4"), "{shown}");
+    if let Some(evidence) = &mut rollout.failures[0].evidence {
+        (evidence.log, evidence.log_unread) = (Vec::new(), true);
+    }
+    let shown = failures(&rollout, Colour::Off);
+    assert!(shown.contains("log           not read:") && !shown.contains("nothing was written"), "{shown}");
+    assert!(!shown.contains("windlass logs"), "its instance is gone: {shown}");
+}
+
 /// A rollout whose second slot never got ready.
 pub(crate) fn rollout_view(state: &str) -> RolloutView {
     let slot = |index: u32, state: Value| {
