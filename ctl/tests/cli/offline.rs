@@ -89,7 +89,7 @@ fn a_key_that_may_not_sign_is_told_before_anything_is_submitted() {
     error: the trust document does not let these keys sign releases of `default/web`
       caused by: no signature is of a key that the trust document names for this
 
-    hint: sign with a key that the trust document names for this environment: `windlass trust show`
+    hint: sign with a key that `windlass trust show` lists for this environment, or have yours added by whoever has the root key: `windlass trust add-key PUBLIC_KEY --scope default`
     exit 1
     ");
     let shown = desk.screen(&["release", "show", "r.json"]);
