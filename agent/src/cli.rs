@@ -261,6 +261,15 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_ipv6_may_stand_in_brackets() {
+        for (given, want) in [("[fd00::4]", "fd00::4"), ("fd00::4", "fd00::4"), ("[web]", "[web]")] {
+            let cli = Cli::try_parse_from(["windlass-agent", "join", "--token", "T", "--address", given]);
+            let Command::Join(args) = cli.unwrap().command else { panic!("a join") };
+            assert_eq!(args.address.as_deref(), Some(want));
+        }
+    }
+
+    #[test]
     fn old_and_new_spellings_of_log_flags_mean_the_same() {
         let read = |line: &str| {
             let cli =
