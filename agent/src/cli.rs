@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser};
 use clap_complete::Shell;
 use windlass_certs::join::{InvalidToken, JoinToken};
+use windlass_process::completions::mended;
 use windlass_process::{logging, report, signals};
 
 use args::{Command, IngressArgs, JoinArgs, LogArgs, OutputArgs, TrustCommand};
@@ -65,7 +66,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
         return Ok(gpu::serve()?); // no log, no settings, no runtime: it only answers
     }
     match &cli.command {
-        Command::Completions { shell } => return completions(*shell),
+        Command::Completions { shell } => return Ok(output::lines(&completions(*shell))?),
         Command::Man { out } => return man(out.as_deref()),
         _ => {}
     }
@@ -201,11 +202,12 @@ fn named(token: &str) -> Result<Option<String>, InvalidToken> {
     Ok(JoinToken::parse(token)?.terms().server.clone())
 }
 
-/// Prints the completions of a shell.
-fn completions(shell: Shell) -> Result<(), Failure> {
+/// The completions of a shell.
+fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "windlass-agent", &mut script);
-    Ok(output::lines(&String::from_utf8_lossy(&script))?)
+    let script = String::from_utf8_lossy(&script);
+    mended(&script, &shell.to_string(), "windlass-agent", &["--log-filter", gpu::SUBCOMMAND])
 }
 
 /// Prints the manual, or writes a page for each command.
@@ -241,6 +243,30 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bash_completes_the_options_of_a_command() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("script"), completions(Shell::Bash)).unwrap();
+        let complete = "source ./script; COMP_WORDS=(windlass-agent join --tok); COMP_CWORD=2; \
+                        _windlass__agent windlass-agent --tok join; echo \"${COMPREPLY[@]}\"";
+        let mut bash = std::process::Command::new("bash");
+        let done = bash.args(["-c", complete]).current_dir(folder.path()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "--token");
+        for shell in [Shell::Bash, Shell::Fish] {
+            let script = completions(shell);
+            assert!(!script.contains("log-filter ") && !script.contains("\"gpu-probe\""), "{shell}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_ipv6_may_stand_in_brackets() {
+        for (given, want) in [("[fd00::4]", "fd00::4"), ("fd00::4", "fd00::4"), ("[web]", "[web]")] {
+            let cli = Cli::try_parse_from(["windlass-agent", "join", "--token", "T", "--address", given]);
+            let Command::Join(args) = cli.unwrap().command else { panic!("a join") };
+            assert_eq!(args.address.as_deref(), Some(want));
+        }
     }
 
     #[test]

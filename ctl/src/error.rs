@@ -110,7 +110,7 @@ pub(crate) struct Report {
     /// The next step.
     pub(crate) hint: Option<String>,
     /// The mistakes of a manifest, each with its own next step.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) problems: Vec<Mistake>,
 }
 

@@ -3,7 +3,7 @@
 //! | code | means |
 //! |---|---|
 //! | 0 | done, or nothing to change; hosts that were lost meanwhile (`stragglers`) are named and get it when they return |
-//! | 1 | refused, or failed before anything changed |
+//! | 1 | refused, or failed before anything changed; of several services, those that come before stay deployed |
 //! | 2 | wrong usage |
 //! | 3 | the old release serves again: rolled back, aborted |
 //! | 4 | stopped; manual action required: paused, failed |

@@ -56,10 +56,11 @@ impl Failure for SignError {
                  --envelope FILE`, then `deploy --release FILE`"
                     .to_owned(),
             ),
-            Self::Refused { .. } => Some(
-                "sign with a key that the trust document names for this environment: `windlass trust show`"
-                    .to_owned(),
-            ),
+            Self::Refused { service, .. } => Some(format!(
+                "sign with a key that `windlass trust show` lists for this environment, or have yours added by whoever has the \
+                 root key: `windlass trust add-key PUBLIC_KEY --scope {}`",
+                service.environment
+            )),
             Self::TrustExpired => Some(RENEW.to_owned()),
             Self::OtherFleet { .. } => Some("choose the context with --context".to_owned()),
             Self::NotARelease { file, .. } => Some(format!(

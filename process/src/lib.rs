@@ -7,6 +7,7 @@
 
 pub mod aside;
 pub mod backoff;
+pub mod completions;
 pub mod crash;
 pub mod logging;
 pub mod merge;

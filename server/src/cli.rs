@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use windlass_certs::files;
+use windlass_process::completions::mended;
 use windlass_process::logging::{self, Format};
 use windlass_process::{report, signals, socket};
 
@@ -203,7 +204,9 @@ impl Cli {
     pub async fn run(self) -> Result<(), Failure> {
         let settings = self.settings;
         match &self.command {
-            Some(Command::Completions { shell }) => return completions(*shell),
+            Some(Command::Completions { shell }) => {
+                return Ok(print(io::stdout().lock(), completions(*shell).as_bytes())?);
+            }
             Some(Command::Man { out }) => return man(out.as_deref()),
             _ => {}
         }
@@ -232,11 +235,11 @@ fn print(mut out: impl Write, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Prints the completions of a shell.
-fn completions(shell: Shell) -> Result<(), Failure> {
+/// The completions of a shell.
+fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "windlass-server", &mut script);
-    Ok(print(io::stdout().lock(), &script)?)
+    mended(&String::from_utf8_lossy(&script), &shell.to_string(), "windlass-server", &[])
 }
 
 /// Prints the manual, or writes a page for each command.
@@ -399,10 +402,13 @@ mod tests {
     #[test]
     fn completions_and_manual_name_the_commands() {
         Cli::command().debug_assert();
-        let mut script = Vec::new();
-        clap_complete::generate(Shell::Bash, &mut Cli::command(), "windlass-server", &mut script);
-        assert!(String::from_utf8(script).unwrap().contains("export"));
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("script"), completions(Shell::Bash)).unwrap();
+        let complete = "source ./script; COMP_WORDS=(windlass-server store e); COMP_CWORD=2; \
+                        _windlass__server windlass-server e store; echo \"${COMPREPLY[@]}\"";
+        let mut bash = std::process::Command::new("bash");
+        let done = bash.args(["-c", complete]).current_dir(folder.path()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout).trim(), "export");
         assert!(man(Some(folder.path())).is_ok());
         let page = std::fs::read_to_string(folder.path().join("windlass-server-store-import.1")).unwrap();
         assert!(page.contains("unsigned"), "{page}");

@@ -125,13 +125,20 @@ refused. SIGTERM stops accepting, waits for requests under way (--drain), and en
     GpuProbe,
 }
 
+/// An address, without the brackets in which one of IPv6 stands before a port.
+fn address(text: &str) -> Result<String, std::convert::Infallible> {
+    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let inner = inner.filter(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    Ok(inner.unwrap_or(text).to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(super) struct JoinArgs {
     /// What `windlass host token HOST` printed; `-` reads it from stdin
     #[arg(long, value_name = "TOKEN", env = "WINDLASS_TOKEN", hide_env_values = true)]
     pub(super) token: String,
     /// Address at which published ports of this host are reached [default: the one that leads to the server]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub(super) address: Option<String>,
     /// Where images may come from, for the starter policy; may be repeated
     #[arg(long, value_name = "REGISTRY")]

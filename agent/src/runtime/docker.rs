@@ -239,7 +239,8 @@ impl Runtime for DockerEngine {
             let _making = self.networks.lock().await;
             networks::ensure(self.docker()?, &self.local, &launch.slot.service.environment, network).await?;
         }
-        let binds = Call::LayDown.around(self.files.lay_down(launch)).await?;
+        let user = self.image_user(launch).await?;
+        let binds = Call::LayDown.around(self.files.lay_down(launch, user)).await?;
         let name = format!("windlass.{}.{}", self.local.fleet, launch.instance);
         let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
         let access = self.access.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -90,7 +90,7 @@ const FOREIGN: &[Foreign] = &[
     key("cpu", LIMITS),
     key("pids_limit", "`resources: { pids: 512 }`"),
     key("gpus", "`resources: { gpus: 1 }`"),
-    key("cap_add", "`security: { capabilities: [NET_ADMIN] }`"),
+    key("cap_add|capabilities", "`security: { capabilities: [NET_ADMIN] }`"),
     key("cap_drop", "all capabilities are dropped already; `security: { capabilities: […] }` names those that are given"),
     key("privileged", PRIVILEGED),
     key("security_opt", "no new privileges are gained, whatever is said; `security` has the rest"),

@@ -30,6 +30,9 @@ pub struct Evidence {
     pub restarts: u32,
     /// The last lines it wrote, the oldest first; at most 20, each at most 500 bytes.
     pub log: Vec<String>,
+    /// The log was not read: the coordinator judged, which sees no log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub log_unread: bool,
     /// The last answers to its probes, the oldest first; at most 10.
     pub probes: Vec<ProbeResult>,
     /// When it was judged, by the host's clock.

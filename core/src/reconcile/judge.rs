@@ -329,6 +329,7 @@ pub(super) fn mark_failed(
             oom_killed: exit.is_some_and(|(_, oom_killed)| oom_killed),
             restarts,
             log: Vec::new(),
+            log_unread: false,
             probes: seen.and_then(|seen| seen.health.as_ref()).map_or_else(Vec::new, |h| h.history.clone()),
             at: now,
             not_ready: seen.and_then(|seen| seen.health.as_ref()).and_then(|health| health.why.clone()),

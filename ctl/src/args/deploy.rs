@@ -71,8 +71,8 @@ pub(crate) struct PlanArgs {
     windlass deploy -f web.yaml --set image=registry.example.com/web:2\n  \
     windlass deploy -f web.yaml --supersede\n  \
     windlass deploy --plan web.plan\n\n\
-    Exit codes: 0 done or nothing to change, 1 failed before anything changed, 3 rolled back or aborted, \
-    4 paused or failed, 5 timeout (the rollout goes on), 6 superseded.")]
+    Exit codes: 0 done or nothing to change, 1 failed before anything changed (services that come before stay \
+    deployed), 3 rolled back or aborted, 4 paused or failed, 5 timeout (the rollout goes on), 6 superseded.")]
 pub(crate) struct DeployArgs {
     #[command(flatten)]
     pub(crate) manifest: ManifestArgs,

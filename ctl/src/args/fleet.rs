@@ -235,7 +235,7 @@ impl FromStr for Label {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => {
+            Some((key, value)) if !key.is_empty() && !value.is_empty() => {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
             _ => Err("expected `key=value`, like `role=app`"),

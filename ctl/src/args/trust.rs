@@ -79,7 +79,7 @@ pub(crate) struct ChangeArgs {
     /// Write the signed document here instead of publishing it; works without a coordinator
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// New releases are taken for so long from now [default: as before]
+    /// New releases are taken for so long from now [default: as before; `renew`: a year]
     #[arg(long, value_name = "DURATION")]
     pub(crate) expires: Option<Span>,
 }

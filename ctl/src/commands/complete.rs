@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use windlass_core::{EnvironmentId, ServiceName};
+use windlass_process::completions::mended;
 
 use crate::args::{Cli, CompleteArgs, CompletionsArgs, Global};
 use crate::client::Client;
@@ -21,14 +22,17 @@ use words::{Kind, expected, joined};
 /// Longest wait for names: a person has pressed a key.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// Completes names in bash beside what clap generates.
+/// Completes names in bash where names stand, and nothing else there: no file of the folder is a host.
 const BASH: &str = r#"
 _windlass_named() {
     _windlass "$@"
-    local cur="${COMP_WORDS[COMP_CWORD]}"
+    local cur="${COMP_WORDS[COMP_CWORD]}" names
     [[ "$cur" == -* ]] && return 0
     [[ "$cur" == @ ]] && cur=""
-    COMPREPLY+=($(compgen -W "$(windlass __complete for "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "$cur"))
+    names="$(windlass __complete for "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" || return 0
+    COMPREPLY=($(compgen -W "$names" -- "$cur"))
+    compopt +o default +o bashdefault 2>/dev/null
+    return 0
 }
 "#;
 
@@ -45,10 +49,19 @@ _windlass_names() {
 const ZSH_LINE: &str = r#"
     (( ${+_windlass_line} )) || local -a _windlass_line=("${(@)words[2,CURRENT]}")"#;
 
-/// Completes names in fish.
+/// Asks for names in fish, and for files where no name stands.
 const FISH: &str = r#"
-complete -c windlass -a '(windlass __complete for (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'
+function __windlass_names
+    windlass __complete for (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null
+end
+
+complete -c windlass -n 'set -g __windlass_found (__windlass_names)' -f -a '$__windlass_found'
 "#;
+
+/// The values of an option in fish.
+const FISH_VALUES: &str = " -f -a '(__windlass_names)'";
+/// The options whose values are names.
+const NAMED: [&str; 6] = ["host", "to", "release", "service", "context", "env"];
 
 pub(super) fn completions(args: &CompletionsArgs, printer: &Printer) -> Result<Exit, CtlError> {
     super::tools::only_text("completions", printer)?;
@@ -60,7 +73,7 @@ pub(super) fn completions(args: &CompletionsArgs, printer: &Printer) -> Result<E
 fn script(shell: Shell) -> String {
     let mut bytes = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "windlass", &mut bytes);
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = mended(&String::from_utf8_lossy(&bytes), &shell.to_string(), "windlass", &["__complete"]);
     match shell {
         Shell::Bash => {
             let at = text.rfind("\nif [[").map_or(text.len(), |at| at + 1);
@@ -76,7 +89,7 @@ fn script(shell: Shell) -> String {
             let body = body.replacen("_windlass() {", &format!("_windlass() {{{ZSH_LINE}"), 1);
             format!("{head}\n{ZSH}{body}")
         }
-        Shell::Fish => text + FISH,
+        Shell::Fish => text.lines().map(|line| valued(line) + "\n").collect::<String>() + FISH,
         _ => text,
     }
 }
@@ -94,7 +107,13 @@ fn named(line: &str) -> String {
     if is_named { line.replace(":_default'", ":_windlass_names'") } else { line.to_owned() }
 }
 
-/// Prints the names that a shell asks for. Silent where there is no answer in time.
+/// A line of the fish script, which asks for names where an option has them.
+fn valued(line: &str) -> String {
+    let is_named = NAMED.iter().any(|name| line.contains(&format!(" -l {name} ")));
+    if is_named && line.ends_with(" -r") { format!("{line}{FISH_VALUES}") } else { line.to_owned() }
+}
+
+/// Prints the names that a shell asks for, or fails where no name stands. Silent where there is no answer in time.
 pub(super) async fn names(args: &CompleteArgs, global: &Global, printer: &Printer) -> Exit {
     let given: Vec<&str> = args.words.iter().map(String::as_str).collect();
     let (whole, before) = joined(given.strip_prefix(&["for"]).unwrap_or_default());
@@ -114,16 +133,17 @@ pub(super) async fn names(args: &CompleteArgs, global: &Global, printer: &Printe
     let environment = after(["-e", "--env"]).and_then(|name| name.parse().ok());
     // The environment that is being written is none yet.
     global.environment = environment.filter(|_| kind != Some(Kind::Environments)).or(global.environment);
-    if let Some(kind) = kind
-        && let Ok(Ok(names)) = tokio::time::timeout(DEADLINE, ask(kind, &global)).await
-    {
+    let Some(kind) = kind else { return Exit::Refused };
+    let last = whole.last().copied().unwrap_or_default();
+    if let Ok(Ok(names)) = tokio::time::timeout(DEADLINE, ask(kind, last, &global)).await {
         let rests: Vec<&str> = names.iter().filter_map(|name| name.get(before..)).collect();
         printer.text(&rests.join("\n"));
     }
     Exit::Done
 }
 
-async fn ask(kind: Kind, global: &Global) -> Result<Vec<String>, CtlError> {
+/// The names of a kind; services with their environment once the word has one.
+async fn ask(kind: Kind, word: &str, global: &Global) -> Result<Vec<String>, CtlError> {
     if kind == Kind::Contexts {
         return Ok(Home::find()?.config()?.contexts.into_keys().collect());
     }
@@ -147,6 +167,7 @@ async fn ask(kind: Kind, global: &Global) -> Result<Vec<String>, CtlError> {
             let services =
                 client.status("").await?.into_iter().map(|status| (status.service, status.environment));
             match &global.environment {
+                _ if word.contains('/') => services.map(|(name, at)| format!("{at}/{name}")).collect(),
                 Some(given) => {
                     services.filter(|(_, at)| at == given).map(|(name, _)| name.to_string()).collect()
                 }
@@ -199,7 +220,17 @@ mod tests {
         assert!(zsh.matches(":_windlass_names'").count() > 20);
         assert_eq!(zsh.matches("local -a _windlass_line=").count(), 1);
         assert!(zsh.starts_with("#compdef windlass\n"));
-        assert!(script(Shell::Fish).contains("windlass __complete for"));
-        assert!(script(Shell::Bash).contains("complete -F _windlass_named "));
+        let fish = script(Shell::Fish);
+        for option in ["ps\" -l host ", "rollback\" -l to ", "events\" -l service ", "status\" -s e -l env "]
+        {
+            let line = fish.lines().find(|line| line.contains(option)).expect(option);
+            assert!(line.ends_with(FISH_VALUES), "{line}");
+        }
+        let file = fish.lines().find(|line| line.contains("deploy\" -l release ")).unwrap();
+        assert!(file.ends_with(" -r -F"), "a release is deployed from a file: {file}");
+        assert!(fish.contains("-f -a \"bash elvish fish powershell zsh\"\n"));
+        let bash = script(Shell::Bash);
+        assert!(bash.contains("complete -F _windlass_named "));
+        assert!(!fish.contains("-a \"__complete\"") && !bash.contains(" __complete version"));
     }
 }

@@ -29,7 +29,9 @@ pub(super) async fn run(args: &DeployArgs, global: &Global, printer: &Printer) -
         if args.plan.is_some() || !args.releases.is_empty() {
             return Err(CtlError::Usage {
                 message: "--dry-run previews manifests".to_owned(),
-                hint: "name one with `-f`".to_owned(),
+                hint: "name one with `-f`; a saved plan was looked at when it was made, and `windlass release show FILE` \
+                       shows a signed release"
+                    .to_owned(),
             });
         }
         let retry_quarantined = args.submit.retry_quarantined;

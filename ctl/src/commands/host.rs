@@ -94,9 +94,9 @@ fn label(args: &LabelArgs, view: &windlass_core::view::HostView, printer: &Print
         return Err(CtlError::Usage {
             message: format!("the labels of `{host}` are pinned on the host: it has those it joined with"),
             hint: format!(
-                "let it join again with another token: windlass host drain {host} && windlass host evict {host} && windlass host token \
-                 {host}{}; then on the host, into a new folder: windlass-agent join --token TOKEN --data NEW_FOLDER; at last: windlass \
-                 host uncordon {host}",
+                "let it join again in place: windlass host token {host}{}; then on the host stop the agent, and into a new folder: \
+                 windlass-agent join --token TOKEN --data NEW_FOLDER; start the agent there. What runs on it stays where placements \
+                 still match; move away first what may not stay: windlass host drain {host}, and at last: windlass host uncordon {host}",
                 flags.concat()
             ),
         });

@@ -40,7 +40,7 @@ pub(crate) struct LogLineView {
     /// The line; words for people in a note.
     pub(crate) text: String,
     /// The line was longer than 1 MiB.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) cut: bool,
     /// No container wrote this: `started`, `ended` or `dropped`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -56,7 +56,7 @@ fn outputs() -> Value {
         ("host recover", of::<view::RecoveryView>()),
         ("host label", of::<std::collections::BTreeMap<String, String>>()),
         // Of one service the document, of several a list.
-        ("plan", json!({ "oneOf": [of::<view::PreviewView>(), of::<Vec<view::PreviewView>>()] })),
+        ("plan", either([of::<view::PreviewView>(), of::<Vec<view::PreviewView>>()])),
         ("ps", of::<Vec<PsView>>()),
         ("quarantine ls, clear", of::<Vec<view::QuarantineView>>()),
         ("deploy, rollback, restart, rollout watch: each line but the last", of::<view::RolloutView>()),
@@ -97,6 +97,16 @@ fn outputs() -> Value {
         ("every command: an error, on stderr", of::<Report>()),
     ];
     Value::Object(commands.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect::<Map<_, _>>())
+}
+
+/// One of two schemas, with what both refer to at the top, where a reference looks for it.
+fn either(mut schemas: [Value; 2]) -> Value {
+    let parts = schemas.iter_mut().filter_map(|one| one.as_object_mut()?.remove("$defs"));
+    let defs: Map<String, Value> = parts
+        .filter_map(|part| if let Value::Object(part) = part { Some(part) } else { None })
+        .flatten()
+        .collect();
+    json!({ "oneOf": schemas, "$defs": defs })
 }
 
 /// A trust document: a formats.md document, of which the top is described here.
@@ -268,6 +278,45 @@ mod tests {
             ("left_out", "omitted"),
         ] {
             assert!(found.contains(&(old.to_owned(), new.to_owned())), "`{old}`, now `{new}`: {found:?}");
+        }
+    }
+
+    /// Every reference below `schema`.
+    fn references<'a>(schema: &'a Value, found: &mut BTreeSet<&'a str>) {
+        found.extend(schema.get("$ref").and_then(Value::as_str));
+        match schema {
+            Value::Object(map) => map.values().for_each(|below| references(below, found)),
+            Value::Array(items) => items.iter().for_each(|below| references(below, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_of_a_schema_resolves() {
+        let mut count = 0;
+        for (name, schema) in outputs().as_object().unwrap() {
+            let mut found = BTreeSet::new();
+            references(schema, &mut found);
+            count += found.len();
+            let is_lost = |text: &&str| schema.pointer(text.trim_start_matches('#')).is_none();
+            let lost: Vec<&str> = found.into_iter().filter(is_lost).collect();
+            assert!(lost.is_empty(), "{name}: {lost:?}");
+        }
+        assert!(count > 50, "{count}");
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_result_is_not_required() {
+        let rows = outputs();
+        let required =
+            |row: &str| rows[row]["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        for (row, name) in [
+            ("deploy, rollback, restart, rollout watch: the last line", "hooks"),
+            ("logs: each line", "cut"),
+            ("every command: an error, on stderr", "problems"),
+        ] {
+            let required: BTreeSet<&str> = required(row);
+            assert!(!required.is_empty() && !required.contains(name), "{row}: {required:?}");
         }
     }
 

@@ -27,7 +27,11 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>) {
             "`health: { readiness: { http: /health } }`",
         );
     };
-    let every = draft.millis(check, "healthcheck.interval").unwrap_or(EVERY).max(100);
+    let every = draft.millis(check, "healthcheck.interval").unwrap_or(EVERY);
+    if every < 100 {
+        draft.say("healthcheck.interval", "a probe is asked ten times a second at most", "`every: 100ms`");
+    }
+    let every = every.max(100);
     let retries = draft.text(check, "healthcheck.retries").map(|text| text.parse::<u64>());
     if let Some(Err(_)) = retries {
         draft.say("healthcheck.retries", "it is no number", "`failures: 3`");

@@ -40,6 +40,13 @@ pub(super) fn fill(draft: &mut Draft<'_>, service: &Map<String, Value>, all: &Ma
     if let Some(value) = take(service, "depends_on").filter(|value| !value.is_array() && !value.is_object()) {
         draft.odd("depends_on", value, "compose has a list or a map here");
     }
+    let services = draft.file.get("services").and_then(Value::as_object);
+    let is_there = |name: &String| services.is_some_and(|services| services.contains_key(name));
+    let (needed, unknown): (Vec<String>, Vec<String>) = needed.into_iter().partition(is_there);
+    if !unknown.is_empty() {
+        let text = format!("there is no service {} in the file", unknown.join(", "));
+        draft.say("depends_on", &text, "take it out, or import its file too");
+    }
     if !needed.is_empty() {
         draft.say(
             "depends_on",

@@ -450,3 +450,19 @@ fn a_tag_without_a_default_stays_a_variable() {
     assert!(about(&notes, "services.web.healthcheck.start_interval").contains("start_period"));
     assert!(about(&notes, "services.web.healthcheck.odd").contains("no such key"));
 }
+
+#[test]
+fn what_is_not_carried_over_is_said_as_it_is() {
+    let (_, notes) = one("services: { web: { image: 'a:1', user: app, depends_on: [db], configs: [site], \
+         healthcheck: { test: [CMD, x], interval: 50ms } } }\nconfigs: { site: { environment: SITE } }");
+    assert!(
+        about(&notes, "services.web.depends_on").contains("there is no service db in the file"),
+        "{notes:?}"
+    );
+    assert!(!about(&notes, "services.web.depends_on").contains("in that order"), "{notes:?}");
+    assert!(
+        about(&notes, "services.web.configs").contains("`site` is a variable of whoever runs compose"),
+        "{notes:?}"
+    );
+    assert!(about(&notes, "services.web.healthcheck.interval").contains("ten times a second"), "{notes:?}");
+}

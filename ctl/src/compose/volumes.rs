@@ -233,6 +233,13 @@ fn configs(draft: &mut Draft<'_>, service: &Map<String, Value>) {
                 draft.set(&["files", &target], json!({ "from": from }));
             }
             (None, Some(content)) => draft.set(&["files", &target], json!({ "content": content })),
+            (None, None) if from.is_some_and(|from| from.get("environment").is_some()) => draft.say(
+                "configs",
+                &format!(
+                    "the config `{name}` is a variable of whoever runs compose, which a release cannot read"
+                ),
+                "`files: { /path: { from: FILE } }`, or `env: { NAME: value }`",
+            ),
             (None, None) => draft.say(
                 "configs",
                 &format!("the config `{name}` is not in the file"),

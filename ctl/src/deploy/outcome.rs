@@ -39,7 +39,7 @@ pub(crate) struct Outcome {
     /// The failures, with evidence.
     pub(crate) failures: Vec<FailureView>,
     /// The hooks that ran, each with its end and the last lines that it wrote.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) hooks: Vec<HookView>,
     /// Hosts that were lost and get the outcome when they return.
     pub(crate) stragglers: Vec<HostId>,

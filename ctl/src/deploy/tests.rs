@@ -41,6 +41,17 @@ fn waits(state: State, waits: &[&str]) -> RolloutView {
 }
 
 #[test]
+fn a_rollout_without_slots_counts_none() {
+    let view = with(State::Pending, |view| {
+        (view.available, view.total) = (0, 0);
+        view.waiting.clear();
+        view.slots.clear();
+    });
+    let said = said([(0, view)]);
+    assert!(said.contains("web r3: pending") && !said.contains("available"), "{said}");
+}
+
+#[test]
 fn only_what_changed_is_said() {
     let slot = |state: Option<InstanceState>, available: u32| {
         with(State::Advancing, |view| {

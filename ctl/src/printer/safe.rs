@@ -71,12 +71,15 @@ pub(crate) fn acts(c: char) -> bool {
 
 /// The colours that we paint with. Others hide text (8), or let it blink.
 const COLOURS: [&str; 12] = ["", "0", "1", "2", "4", "31", "32", "33", "34", "35", "36", "90"];
+/// The colours of cells as comfy-table writes them: red, green, yellow, and the end of each.
+const CELLS: [&str; 4] = ["38;5;9", "38;5;10", "38;5;11", "39"];
 
 /// Length of the colour that `text` begins with: `ESC [ 31 m`. 0 if it is something else.
 fn colour(text: &str) -> usize {
     let Some(after) = text.strip_prefix("\u{1b}[") else { return 0 };
     let digits = after.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').take(16).count();
-    let ours = after[..digits].split(';').all(|code| COLOURS.contains(&code));
+    let codes = &after[..digits];
+    let ours = CELLS.contains(&codes) || codes.split(';').all(|code| COLOURS.contains(&code));
     if ours && after.as_bytes().get(digits) == Some(&b'm') { 2 + digits + 1 } else { 0 }
 }
 
@@ -96,6 +99,7 @@ mod tests {
             ("\u{1b}", "\u{fffd}"), ("\u{1b}\u{1b}[31m", "\u{fffd}\u{1b}[31m"), ("\u{1b}[31;2Jm", "\u{fffd}[31;2Jm"),
             ("over\rwritten", "over\u{fffd}written"), ("ba\u{8}ck", "ba\u{fffd}ck"), ("\u{9b}2J", "\u{fffd}2J"), ("nul\0", "nul\u{fffd}"),
             ("\u{1b}[8mhidden", "\u{fffd}[8mhidden"), ("\u{1b}]52;c;aGk=\u{7}", "\u{fffd}]52;c;aGk=\u{fffd}"),
+            ("\u{1b}[38;5;0mblack", "\u{fffd}[38;5;0mblack"), ("\u{1b}[38;5;9;8mhidden", "\u{fffd}[38;5;9;8mhidden"),
             ("\u{202e}gnp.exe", "\u{fffd}gnp.exe"), ("\u{2066}x\u{2069}", "\u{fffd}x\u{fffd}"),
         ];
         for (text, want) in table {

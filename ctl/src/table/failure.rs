@@ -20,7 +20,9 @@ pub(crate) fn failures(rollout: &RolloutView, colour: Colour) -> String {
     let service = format!("{}/{}", rollout.environment, rollout.service);
     text.push_str(&format!("now serving: {}\n", serving(&rollout.serving)));
     text.push_str(&format!("details: windlass rollout show {}\n", rollout.rollout));
-    let instance = rollout.failures.iter().find_map(|f| f.evidence.as_ref()?.instance.clone());
+    let read = rollout.failures.iter().filter_map(|failure| failure.evidence.as_ref());
+    let instance =
+        read.filter(|evidence| !evidence.log_unread).find_map(|evidence| evidence.instance.clone());
     if let Some(instance) = instance {
         text.push_str(&format!("         windlass logs {service} --instance {instance}\n"));
     }
@@ -77,7 +79,9 @@ fn seen(evidence: &Evidence) -> String {
     if never_ran {
         return text;
     }
-    if evidence.log.is_empty() {
+    if evidence.log_unread {
+        text.push_str("  log           not read: the coordinator's deadline passed before the agent's\n");
+    } else if evidence.log.is_empty() {
         text.push_str("  log           nothing was written\n");
     } else {
         text.push_str("  log\n");

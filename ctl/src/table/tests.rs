@@ -170,6 +170,22 @@ fn services_in_a_table_and_one_in_full() {
 }
 
 #[test]
+fn the_printer_lets_the_colours_of_tables_through() {
+    let status: StatusView = view(status_view());
+    let hosts_seen: Vec<HostView> =
+        ["connected", "lost", "suspect"].iter().map(|state| view(host_view("web-1", state))).collect();
+    let screens = [
+        services(std::slice::from_ref(&status), None, Colour::On),
+        service(&status, None, now(), Colour::On),
+        hosts(&hosts_seen, now(), Colour::On),
+    ];
+    for screen in screens {
+        assert!(screen.contains("\u{1b}["), "{screen:?}");
+        assert_eq!(crate::printer::safe::safe(&screen), screen);
+    }
+}
+
+#[test]
 fn instances_of_a_lost_host_are_unknown_and_not_nothing() {
     let mut status = status_view();
     status["serving"] = json!({});
@@ -241,6 +257,19 @@ fn a_pull_and_a_refusal_say_what_to_look_at() {
         evidence.clock = windlass_core::observation::Clock::Pull;
     }
     insta::assert_snapshot!("failures_before_anything_ran", failures(&rollout, Colour::Off));
+}
+
+#[test]
+fn a_log_that_nobody_read_is_not_called_empty() {
+    let mut rollout = rollout_view("rolled_back");
+    let shown = failures(&rollout, Colour::Off);
+    assert!(shown.contains("--instance default.web.1.r3.4"), "{shown}");
+    if let Some(evidence) = &mut rollout.failures[0].evidence {
+        (evidence.log, evidence.log_unread) = (Vec::new(), true);
+    }
+    let shown = failures(&rollout, Colour::Off);
+    assert!(shown.contains("log           not read:") && !shown.contains("nothing was written"), "{shown}");
+    assert!(!shown.contains("windlass logs"), "its instance is gone: {shown}");
 }
 
 /// A rollout whose second slot never got ready.

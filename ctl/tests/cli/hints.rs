@@ -105,10 +105,13 @@ fn a_refused_step_of_a_rollout_names_where_to_look() {
 fn files_that_are_no_documents_of_ours_lead_on() {
     let desk = Desk::with_fleet();
     desk.write("ok.yaml", "service: web\nimage: a:1\n");
-    let table: [(&[&str], &str); 4] = [
+    let other = Desk::with_fleet();
+    let other_ca = other.path("server/ca").display().to_string();
+    let table: [(&[&str], &str); 5] = [
         (&["trust", "publish", "ok.yaml"], "is neither a trust document nor a revocation list"),
         (&["deploy", "--release", "ok.yaml"], "windlass deploy -f ok.yaml"),
         (&["deploy", "--plan", "nofile"], "is the path right?"),
+        (&["operator", "recover", "--ca", &other_ca], "the trust document does not name the CA in `"),
         (&["operator", "recover", "--ca", "nofolder"], "there is no folder `nofolder` of the CA"),
     ];
     for (args, want) in table {

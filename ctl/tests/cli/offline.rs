@@ -89,7 +89,7 @@ fn a_key_that_may_not_sign_is_told_before_anything_is_submitted() {
     error: the trust document does not let these keys sign releases of `default/web`
       caused by: no signature is of a key that the trust document names for this
 
-    hint: sign with a key that the trust document names for this environment: `windlass trust show`
+    hint: sign with a key that `windlass trust show` lists for this environment, or have yours added by whoever has the root key: `windlass trust add-key PUBLIC_KEY --scope default`
     exit 1
     ");
     let shown = desk.screen(&["release", "show", "r.json"]);
@@ -272,6 +272,24 @@ fn bash_completes_names_that_the_program_prints() {
     let output =
         std::process::Command::new("bash").args(["-c", &script]).current_dir(desk.path("")).output().unwrap();
     assert_eq!(stdout(&output).trim(), "web worker", "{}", stderr(&output));
+    // Where names stand no file of the folder is one, and without a coordinator there is nothing; elsewhere there are files.
+    for (words, told, want) in [
+        ("ps --host ''", "printf 'h1\\nh2\\n'", "h1 h2"),
+        ("ps --host ''", "true", ""),
+        ("deploy --set w", "false", "windlass.bash"),
+    ] {
+        let count = words.split(' ').count();
+        let script = format!(
+            "source windlass.bash; windlass() {{ {told}; }}; COMP_WORDS=(windlass {words}); COMP_CWORD={count}; \
+             _windlass_named windlass \"${{COMP_WORDS[{count}]}}\" \"${{COMP_WORDS[{}]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            count - 1
+        );
+        let mut bash = std::process::Command::new("bash");
+        let output = bash.args(["-c", &script]).current_dir(desk.path("")).output().unwrap();
+        assert_eq!(stdout(&output).trim(), want, "{words}: {}", stderr(&output));
+    }
+    let files = desk.run(&["__complete", "for", "deploy", "-f", ""]);
+    assert_eq!(files.status.code(), Some(1), "no names stand there");
     let silent = Desk::new().run(&["__complete", "services"]);
     assert!(
         silent.status.success() && silent.stdout.is_empty() && silent.stderr.is_empty(),

@@ -110,6 +110,19 @@ fn what_is_said_at_the_end_tells_what_to_do_next() {
 }
 
 #[test]
+fn a_name_is_completed_behind_its_environment() {
+    let desk = Desk::with_fleet();
+    for (word, want) in
+        [("", "web"), ("def", "web"), ("default/", "default/web"), ("default/w", "default/web")]
+    {
+        let coordinator =
+            crate::coordinator::Coordinator::start(&desk, told(false, [status("steady", 3, |_| {})]));
+        let output = desk.run(&["--server", &coordinator.address, "__complete", "for", "status", word]);
+        assert_eq!(crate::stdout(&output).trim(), want, "{word}: {}", crate::stderr(&output));
+    }
+}
+
+#[test]
 fn removing_asks_first() {
     let desk = Desk::with_fleet();
     let coordinator = crate::coordinator::Coordinator::start(&desk, told(false, [Value::Null]));

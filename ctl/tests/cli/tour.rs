@@ -311,8 +311,11 @@ fn labels_of_a_host_are_shown_with_the_way_to_others() {
     insta::assert_snapshot!(stderr, @r"
     error: the labels of `web-1` are pinned on the host: it has those it joined with
 
-    hint: let it join again with another token: windlass host drain web-1 && windlass host evict web-1 && windlass host token web-1 --label role=app --label 'zone=a b'; then on the host, into a new folder: windlass-agent join --token TOKEN --data NEW_FOLDER; at last: windlass host uncordon web-1
+    hint: let it join again in place: windlass host token web-1 --label role=app --label 'zone=a b'; then on the host stop the agent, and into a new folder: windlass-agent join --token TOKEN --data NEW_FOLDER; start the agent there. What runs on it stays where placements still match; move away first what may not stay: windlass host drain web-1, and at last: windlass host uncordon web-1
     ");
+    let (code, _, stderr, _) = run(script(), &["host", "label", "web-1", "role="]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("expected `key=value`"), "no label is empty, here as in a token: {stderr}");
 }
 
 const COMPOSE: &str = "services:\n  web:\n    image: registry.example.com/web:1\n    user: app\n    cpus: 1\n    mem_limit: 1g\n    depends_on: [db]\n    volumes: \

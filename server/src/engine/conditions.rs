@@ -193,7 +193,8 @@ fn subject(condition: &ConditionView) -> String {
 
 fn restarted(host: &HostId, slot: &SlotId, restarts: u32, last: Option<LastExit>) -> String {
     let why = last.map(|exit| format!(" after {exit}")).unwrap_or_default();
-    format!("slot {} on {host}: started again{why}, {restarts} restarts", slot.index)
+    let s = if restarts == 1 { "" } else { "s" };
+    format!("slot {} on {host}: started again{why}, {restarts} restart{s}", slot.index)
 }
 
 #[cfg(test)]
@@ -224,6 +225,13 @@ mod tests {
             trouble: None,
         };
         Arc::new(Observation { slots: vec![of], ..Observation::default() })
+    }
+
+    #[test]
+    fn one_restart_is_counted_as_one() {
+        let (host, slot) = ("web-1".parse().unwrap(), "default/web/0".parse().unwrap());
+        assert_eq!(restarted(&host, &slot, 1, None), "slot 0 on web-1: started again, 1 restart");
+        assert_eq!(restarted(&host, &slot, 2, None), "slot 0 on web-1: started again, 2 restarts");
     }
 
     #[test]

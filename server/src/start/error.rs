@@ -89,7 +89,7 @@ fn store_gone(data: &Path, backup: Option<&PathBuf>) -> String {
     let data = data.display();
     let file = backup.map_or_else(|| "FILE".to_owned(), |file| file.display().to_string());
     format!(
-        "restore a backup: `windlass-server --data {data} store import {file}`; to begin with nothing, and forget what the \
-         hosts run: `windlass-server --data {data} store new`"
+        "restore a backup: `windlass-server --data {data} store import {file}`; to begin with nothing, as a fleet does that \
+         never ran, and to forget what hosts run: `windlass-server --data {data} store new`"
     )
 }

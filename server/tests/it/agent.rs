@@ -280,6 +280,7 @@ pub(crate) fn evidence(release: Digest) -> Evidence {
         oom_killed: false,
         restarts: 0,
         log: vec!["boom".to_owned()],
+        log_unread: false,
         probes: Vec::new(),
         at: now(),
         not_ready: None,

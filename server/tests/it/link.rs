@@ -131,6 +131,17 @@ async fn logs_come_from_every_host_and_missing_hosts_are_named() {
     }
     assert_eq!(texts, ["hello"]);
     assert_eq!(missing, [agents[0].host.to_string()]);
+    let of = |release: &str| pb::StreamLogsRequest {
+        service: "default/web".to_owned(),
+        release: release.to_owned(),
+        ..Default::default()
+    };
+    assert!(control.stream_logs(of("r1")).await.is_ok());
+    let refused = control.stream_logs(of("r7")).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (tonic::Code::NotFound, "there is no release r7 of `default/web`")
+    );
 }
 
 #[tokio::test]

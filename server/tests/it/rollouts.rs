@@ -357,3 +357,32 @@ async fn a_release_dated_in_the_future_is_refused() {
     assert!(refused.message().contains("the release is dated"), "{refused:?}");
     assert_eq!(deploy(&fleet, &release(1, 1, "one")).await, "succeeded", "its number was not used up");
 }
+
+#[tokio::test]
+async fn a_follower_hears_of_a_wait_that_ends_by_the_clock() {
+    let (fleet, _players) = fleet_of(&["web-1", "web-2"], &[]).await;
+    assert_eq!(deploy(&fleet, &halfway(1, "one")).await, "succeeded");
+    let mut second = halfway(2, "two");
+    second.spec.strategy = serde_json::from_value(serde_json::json!({ "canary": {
+        "steps": [{ "weight": 500, "hold": "3s", "approve": true }, { "weight": 1000 }],
+        "min_instances": 1, "keep_old": "0s", "min_ready": "100ms"
+    } }))
+    .unwrap();
+    let mut control = fleet.control("deployer/default").await;
+    let started = control.submit_release(request(&fleet, &second)).await.unwrap().into_inner();
+    let mut control = fleet.control("viewer/default").await;
+    let request = pb::WatchRolloutRequest { rollout: started.rollout };
+    let mut watch = control.watch_rollout(request).await.unwrap().into_inner();
+    let mut waits = Vec::new();
+    let asked = tokio::time::timeout(crate::fleet::LIMIT, async {
+        loop {
+            let view = watch.message().await.unwrap().expect("the rollout goes on").view;
+            let view: serde_json::Value = serde_json::from_slice(&view).unwrap();
+            waits.push(view["waiting"].to_string());
+            if !view["asks"].is_null() {
+                return;
+            }
+        }
+    });
+    assert!(asked.await.is_ok(), "it waits for approval, and the follower heard only of {waits:?}");
+}

@@ -92,7 +92,8 @@ impl<R: Runtime> Answer<R> {
     pub(super) async fn run(mut self, out: mpsc::Sender<Batch>) -> Option<String> {
         let mut reading = Reading::default();
         self.join(&mut reading, false);
-        if reading.known.is_empty() && !self.wanted.follow {
+        // Another host may run the release that was named.
+        if reading.known.is_empty() && !self.wanted.names_release() && !self.wanted.follow {
             return Some("no such instance on this host".to_owned());
         }
         let follow = self.wanted.follow;

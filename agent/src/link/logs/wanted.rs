@@ -62,6 +62,11 @@ impl Wanted {
         !self.instances.is_empty()
     }
 
+    /// Returns whether only instances of one release are meant.
+    pub(super) fn names_release(&self) -> bool {
+        self.release.is_some()
+    }
+
     /// The containers that are meant, of those there are.
     pub(super) fn targets(&self, seen: &Observation) -> Vec<Target> {
         let is_meant = |instance: &&Instance| {

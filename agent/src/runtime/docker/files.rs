@@ -14,6 +14,7 @@ use windlass_core::reconcile::Launch;
 use windlass_core::release::Spec;
 
 use super::super::RuntimeError;
+use super::{DockerEngine, error};
 
 /// The folder of all instances' files, one folder for each.
 #[derive(Debug)]
@@ -31,14 +32,20 @@ impl Store {
         &self.folder
     }
 
-    /// Writes the files of an instance and answers with their binds.
-    pub(super) async fn lay_down(&self, launch: &Launch) -> Result<Vec<Mount>, RuntimeError> {
+    /// Writes the files of an instance, which runs as this user of its image unless the release names one. Answers with
+    /// their binds.
+    pub(super) async fn lay_down(
+        &self,
+        launch: &Launch,
+        image_user: Option<String>,
+    ) -> Result<Vec<Mount>, RuntimeError> {
         if launch.release.release.spec.files.is_empty() {
             return Ok(Vec::new());
         }
         let folder = self.folder.join(&launch.instance);
         let release = launch.release.clone();
-        let written = tokio::task::spawn_blocking(move || write(&folder, &release.release.spec)).await;
+        let write = move || write(&folder, &release.release.spec, image_user.as_deref());
+        let written = tokio::task::spawn_blocking(write).await;
         let refused = |message: String| RuntimeError::Refused { doing: "write the release's files", message };
         written.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))
     }
@@ -66,6 +73,19 @@ impl Store {
     }
 }
 
+impl DockerEngine {
+    /// The user that the image names, where the files of the release belong to it.
+    pub(super) async fn image_user(&self, launch: &Launch) -> Result<Option<String>, RuntimeError> {
+        let spec = &launch.release.release.spec;
+        if spec.files.is_empty() || spec.security.user.is_some() {
+            return Ok(None);
+        }
+        let image = self.docker()?.inspect_image(&launch.image).await;
+        let image = image.map_err(|error| error::starting("inspect the image", error))?;
+        Ok(image.config.and_then(|config| config.user))
+    }
+}
+
 fn sweep(folder: &Path, here: &BTreeSet<String>) -> std::io::Result<usize> {
     let mut removed = 0;
     let entries = match std::fs::read_dir(folder) {
@@ -82,12 +102,20 @@ fn sweep(folder: &Path, here: &BTreeSet<String>) -> std::io::Result<usize> {
     Ok(removed)
 }
 
-fn write(folder: &Path, spec: &Spec) -> std::io::Result<Vec<Mount>> {
+fn write(folder: &Path, spec: &Spec, image_user: Option<&str>) -> std::io::Result<Vec<Mount>> {
     // Names in it give nothing away, and only root looks in.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let owner = owner(spec.security.user.as_deref());
+    let user = spec.security.user.as_deref().or(image_user).filter(|user| !user.is_empty());
+    let owner = owner(user);
     let mut binds = Vec::new();
     for (index, (target, file)) in spec.files.iter().enumerate() {
+        if let Some(user) = user.filter(|user| is_named(user) && file.mode & 0o004 == 0) {
+            return Err(std::io::Error::other(format!(
+                "mode {:04o} of `{target}` lets only its owner read it, and only the image knows the number of its user `{user}`: \
+                 write `security.user` as a number, or give the file mode 0644",
+                file.mode & 0o777
+            )));
+        }
         let content = STANDARD.decode(&file.content).map_err(std::io::Error::other)?;
         let path = folder.join(index.to_string());
         std::fs::write(&path, content)?;
@@ -112,6 +140,12 @@ fn write(folder: &Path, spec: &Spec) -> std::io::Result<Vec<Mount>> {
     Ok(binds)
 }
 
+/// Returns whether a user is another one than root, by a name that only its image can turn into a number.
+fn is_named(user: &str) -> bool {
+    let name = user.split(':').next().unwrap_or_default();
+    name != "root" && name.parse::<u32>().is_err()
+}
+
 /// `1000` or `1000:1000`; a name says nothing outside its image.
 fn owner(user: Option<&str>) -> Option<(u32, Option<u32>)> {
     let user = user?;
@@ -123,6 +157,8 @@ fn owner(user: Option<&str>) -> Option<(u32, Option<u32>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -137,6 +173,39 @@ mod tests {
         store.keep_only(&BTreeSet::from(["default.web.0.r1.1".to_owned()])).await;
         assert!(store.folder.join("default.web.0.r1.1/0").exists());
         assert!(!store.folder.join("default.web.0.r2.2").exists());
+    }
+
+    #[test]
+    fn a_private_file_belongs_to_the_user_of_the_image() {
+        let of = |mode: u32, own: Option<&str>| -> Spec {
+            let mut release = crate::fixture::release(1);
+            let file = serde_json::json!({ "content": STANDARD.encode("key"), "mode": mode });
+            release.spec.files = [("/run/key".to_owned(), serde_json::from_value(file).unwrap())].into();
+            release.spec.security.user = own.map(str::to_owned);
+            release.spec
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let own = std::fs::metadata(dir.path()).unwrap();
+        let owner = format!("{}:{}", own.uid(), own.gid());
+        let write = |mode, own, user| write(&dir.path().join("web"), &of(mode, own), user).map(drop);
+        assert!(
+            write(0o600, None, Some("app")).unwrap_err().to_string().contains("`security.user` as a number")
+        );
+        assert!(write(0o640, Some("app"), None).is_err(), "the release's own user by name");
+        for (mode, own, user) in [
+            (0o600, None, Some(owner.as_str())),
+            (0o644, None, Some("app")),
+            (0o600, None, Some("root")),
+            (0o600, None, Some("")),
+            (0o600, Some(owner.as_str()), Some("app")),
+        ] {
+            assert!(write(mode, own, user).is_ok(), "{mode:o} {own:?} {user:?}");
+        }
+        if own.uid() == 0 {
+            write(0o600, None, Some("1000:1001")).unwrap();
+            let file = std::fs::metadata(dir.path().join("web/0")).unwrap();
+            assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (1000, 1001, 0o600));
+        }
     }
 
     #[test]

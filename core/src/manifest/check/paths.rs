@@ -77,8 +77,8 @@ fn files<'m>(manifest: &'m Manifest, taken: &mut BTreeMap<&'m str, String>, find
             Some(_) => {}
             None => findings.warning(
                 &at,
-                "lets only root read the file: an image that runs as another user cannot",
-                "`security: { user: \"1000:1000\" }` makes that user the owner; or give the file mode `0644`",
+                "lets only the image's user read the file: a host refuses it if the image has that user by name",
+                "`security: { user: \"1000:1000\" }` names the owner; or give the file mode `0644`",
             ),
         }
     }

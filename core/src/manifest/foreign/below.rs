@@ -31,6 +31,7 @@ pub(super) const BELOW: &[Foreign] = &[
     key("resources.disk|ephemeral-storage|swap|network", "it is not limited; `cpu`, `memory`, `pids` and `gpus` are"),
 
     key("health.test|http|path|interval|timeout|retries|start_period|port|command|cmd|exec|tcp|check", HEALTH),
+    key("health.readinessProbe|livenessProbe|startupProbe", "`health: { readiness: { http: /health } }`, and so `liveness` and `startup`"),
     key("health.disable", SWITCH_OFF),
     key("health.*.httpGet", "`http: /health`, and `port:` for the name of another port"),
     key("health.*.tcpSocket", "`tcp: http`, the name of a port"),

@@ -27,6 +27,9 @@ const PRIORITY: &str = "no service has priority over another: `placement` says w
 /// Every path is one that a manifest does not have.
 #[rustfmt::skip]
 pub(super) const MORE: &[Foreign] = &[
+    key("app", "`service: web` is its name"),
+    key("canary", "`strategy: { canary: { steps: [10%, 50%, 100%] } }`"),
+
     // Compose.
     key("include|models", COMPOSE),
     key("cpu_percent|cpu_shares|cpu_period|cpu_quota|cpu_rt_runtime|cpu_rt_period|cpuset", LIMITS),

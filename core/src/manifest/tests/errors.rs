@@ -280,7 +280,9 @@ fn surprises_are_warnings() {
     assert_eq!(load_one("service: a\nimage: nginx\n").warnings[0].path, "image");
     assert_eq!(
         warnings("files: { /x: { content: a, mode: \"0600\" }, /y: { content: a } }"),
-        ["files./x.mode: lets only root read the file: an image that runs as another user cannot"]
+        [
+            "files./x.mode: lets only the image's user read the file: a host refuses it if the image has that user by name"
+        ]
     );
 }
 

@@ -60,6 +60,7 @@ pub(super) fn pull_evidence(
         oom_killed: false,
         restarts: 0,
         log: Vec::new(),
+        log_unread: false,
         probes: Vec::new(),
         at: trouble.at,
         not_ready: None,

@@ -47,6 +47,7 @@ fn evidence(to: ReleaseRef, clock: Clock, reason: FailureReason, at: Timestamp) 
         oom_killed: false,
         restarts: 0,
         log: Vec::new(),
+        log_unread: true,
         probes: Vec::new(),
         at,
         not_ready: None,

@@ -49,6 +49,7 @@ pub(crate) fn evidence(release: &Release) -> Evidence {
         oom_killed: false,
         restarts: 0,
         log: Vec::new(),
+        log_unread: false,
         probes: Vec::new(),
         at: at(108),
         not_ready: None,

@@ -33,6 +33,7 @@ fn a_deadline_says_which_probe_was_answered_with_what() {
     assert_eq!(reason, want);
     let evidence = midway.rollout.failures[0].evidence.as_ref().unwrap();
     assert_eq!(evidence.not_ready.as_ref(), Some(&why));
+    assert!(evidence.log_unread, "a coordinator reads no log");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Reasons for which somebody does not become an operator, and their hints.
 
+use std::path::PathBuf;
+
 use windlass_certs::csr::IdentityError;
 use windlass_certs::join::InvalidToken;
 use windlass_certs::trust::TrustError;
@@ -18,6 +20,8 @@ pub(crate) enum OperatorError {
     Trust(#[source] TrustError),
     #[error("the trust document does not name the CA of the token")]
     WrongCa,
+    #[error("the trust document does not name the CA in `{}`", .0.display())]
+    OtherCa(PathBuf),
     #[error("the token was good until {0}")]
     Over(Timestamp),
     #[error("the coordinator answered without the certificate that was asked for")]
@@ -39,6 +43,9 @@ impl Failure for OperatorError {
             ),
             Self::Trust(_) | Self::WrongCa => Some(
                 "token and coordinator do not belong together: compare with the admin who made the token".to_owned(),
+            ),
+            Self::OtherCa(_) => Some(
+                "--ca is the folder `ca` of this fleet's coordinator, like --ca server/ca, or of its backup".to_owned(),
             ),
             Self::Exists { .. } => Some("replace it with --replace, or use another WINDLASS_HOME".to_owned()),
             Self::ContextExists { .. } => Some("choose another name with --context".to_owned()),

@@ -44,7 +44,7 @@ pub(super) fn run(
     }
     let authority = CertificateAuthority::load(ca)?;
     if !trust.document().ca.contains(&authority.fingerprint()) {
-        return Err(OperatorError::WrongCa.into());
+        return Err(OperatorError::OtherCa(ca.to_owned()).into());
     }
     let old = fleet
         .operator()

@@ -137,14 +137,17 @@ pub(super) fn headline(view: &RolloutView) -> String {
             shares.release, shares.weight, shares.step, shares.steps
         )
     });
+    // Before it has a slot it counts none, whatever serves.
+    let available = match view.total {
+        0 => String::new(),
+        total => format!(", {} of {total} available", view.available),
+    };
     format!(
-        "{}/{} {}: {}, {} of {} available{}",
+        "{}/{} {}: {}{available}{}",
         view.environment,
         view.service,
         view.release,
         view.state.as_str().replace('_', " "),
-        view.available,
-        view.total,
         share.unwrap_or_default()
     )
 }

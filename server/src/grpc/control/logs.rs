@@ -45,11 +45,13 @@ pub(super) fn stream(
             "`tail` is above {MAX_LOG_TAIL}; ask for all lines instead"
         )));
     }
-    if !request.release.is_empty() {
-        request.release.parse::<Counter>().map_err(|error| invalid("release", &error))?;
-    }
+    let release = Some(&request.release).filter(|text| !text.is_empty()).map(|text| text.parse::<Counter>());
+    let release = release.transpose().map_err(|error| invalid("release", &error))?;
     let topics = coordinator.ledger.signals().topics();
     hosts_of(&coordinator, &id)?;
+    if let Some(release) = release {
+        known(&coordinator, &id, release)?;
+    }
     let only = only(&coordinator, &id, &request.instance)?;
     let positions = request.after.iter().take(POSITIONS);
     let positions =
@@ -88,6 +90,18 @@ fn hosts_of(coordinator: &Coordinator, id: &ServiceId) -> Result<BTreeSet<HostId
     // A slot may have moved away and left an instance that ends there.
     hosts.extend(coordinator.registry.instances_of(id).into_iter().map(|(host, _, _)| host));
     Ok(hosts)
+}
+
+/// An error if there is no such release: neither a record of it nor an instance that a host still keeps.
+fn known(coordinator: &Coordinator, id: &ServiceId, counter: Counter) -> Result<(), Status> {
+    let is_recorded = coordinator.ledger.read(|state| {
+        state.entries.values().any(|entry| &entry.service == id && entry.name.counter == counter)
+    });
+    let runs = || coordinator.registry.instances_of(id).iter().any(|(_, _, one)| one.counter == counter);
+    if is_recorded || runs() {
+        return Ok(());
+    }
+    Err(refused(ReleaseError::UnknownRelease { service: id.clone(), counter }))
 }
 
 /// The instances that a person means, by host: by the name, the slot, or the engine's id of the container.

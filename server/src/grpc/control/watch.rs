@@ -23,6 +23,8 @@ use crate::rollouts;
 
 /// Changes of hosts and slots are shown at most this often; changes of the rollout itself as soon as the processor allows.
 const CALM: Duration = Duration::from_millis(200);
+/// The longest time without a look: a wait that ends by the clock, as a hold does, sends no topic.
+const AGAIN: Duration = Duration::from_secs(2);
 /// Between two looks lies so many times the time that the last one took: a rollout over thousands of slots has other work to do.
 const PACE: u32 = 4;
 
@@ -86,20 +88,19 @@ impl Watch {
 
     /// Until there may be something else to show.
     async fn wait(&mut self) -> Option<()> {
-        let mut look_at: Option<Instant> = None;
+        let mut look_at = self.free_at.max(Instant::now() + AGAIN);
         loop {
             tokio::select! {
                 biased;
                 topic = self.topics.recv() => match topic {
-                    Ok(Topic::Rollout(id, _)) if id == self.id => look_at = Some(self.free_at),
+                    Ok(Topic::Rollout(id, _)) if id == self.id => look_at = self.free_at,
                     Ok(Topic::Observed(_) | Topic::Service(_)) | Err(RecvError::Lagged(_)) => {
-                        let calm = self.calm_until.max(self.free_at);
-                        look_at = Some(look_at.map_or(calm, |at| at.min(calm)));
+                        look_at = look_at.min(self.calm_until.max(self.free_at));
                     }
                     Ok(_) => {}
                     Err(RecvError::Closed) => return None,
                 },
-                () = sleep_until(look_at.unwrap_or(self.calm_until)), if look_at.is_some() => return Some(()),
+                () = sleep_until(look_at) => return Some(()),
             }
         }
     }

@@ -145,6 +145,29 @@ async fn a_container_that_goes_in_a_pause_leaves_a_word() {
     assert!(lines.iter().map(|line| line.nanos).eq(1..=note.nanos), "the note stands where they end");
 }
 
+/// The answer of a host with an instance of `production/web r1`, and nothing written there.
+async fn told(request: pb::LogRequest) -> Option<String> {
+    let seen = Arc::new(Observation { slots: vec![slot()], ..Observation::default() });
+    let (_report, report) = watch::channel(seen);
+    let wanted = Arc::new(Wanted::read(&request).unwrap());
+    let engine = FakeEngine::new(now);
+    engine.world().containers.insert("c1".to_owned(), container());
+    let (out, _batches) = mpsc::channel(2);
+    soon(Answer { runtime: Arc::new(engine), wanted, report }.run(out)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_runs_elsewhere_is_no_gap() {
+    let of = |service: &str, release: &str| pb::LogRequest {
+        service: service.to_owned(),
+        release: release.to_owned(),
+        ..pb::LogRequest::default()
+    };
+    assert_eq!(told(of("production/web", "r1")).await, None);
+    assert_eq!(told(of("production/web", "r2")).await, None);
+    assert_eq!(told(of("production/db", "")).await.as_deref(), Some("no such instance on this host"));
+}
+
 fn slot() -> SlotObservation {
     let instance = serde_json::json!({
         "id": "web.0", "container": "c1", "release": Digest::of(b"release"), "counter": "r1",
