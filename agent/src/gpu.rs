@@ -19,10 +19,12 @@ mod probe;
 pub(crate) mod strangers;
 mod talk;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use windlass_core::Timestamp;
 use windlass_core::condition::Condition;
 use windlass_core::host::{Gpu, GpuDriver, GpuLost, GpuStats, Silent};
 
@@ -34,7 +36,27 @@ pub use talk::{NoAnswer, ask_once};
 /// The hidden subcommand that is the child.
 pub const SUBCOMMAND: &str = "gpu-probe";
 /// Their name in [`Silent`].
-pub const WHAT: &str = "GPUs";
+pub const WHAT: &str = windlass_core::host::GPUS;
+
+/// An error (XID) that no program causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceError {
+    /// NVIDIA's number of it.
+    pub xid: u64,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// What an agent knew of GPUs when it last looked.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Those that there were.
+    pub gpus: Vec<Gpu>,
+    /// Those that it had lost.
+    pub lost: Vec<GpuLost>,
+    /// The last error of each.
+    pub errors: BTreeMap<String, DeviceError>,
+}
 
 /// Known facts of the GPUs of this host.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,6 +71,8 @@ pub struct Seen {
     pub stats: Vec<GpuStats>,
     /// Findings in them for a person.
     pub conditions: Vec<Condition>,
+    /// The last error of each that no program causes.
+    pub errors: BTreeMap<String, DeviceError>,
     /// Since when there is none.
     pub silent: Option<Silent>,
     /// When the last answer came.

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use windlass_core::host::{DiskStats, GpuStats, HostStats, InstanceStats, ProbeStats, XID_ERRORS};
+use windlass_core::host::{DISK_SIZE, DiskStats, GpuStats, HostStats, InstanceStats, ProbeStats, XID_ERRORS};
 
 use crate::readers;
 
@@ -140,22 +140,23 @@ const HOST: [Family<HostStats>; 11] = [
 
 const DISK: [Family<DiskStats>; 4] = [
     ("host_disk_used_bytes", "gauge", "In use on a file system", |of| number(of.used)),
-    ("host_disk_size_bytes", "gauge", "Size of a file system", |of| number(of.total)),
+    ("host_disk_size_bytes", "gauge", DISK_SIZE, |of| number(of.total)),
     ("host_disk_inodes_used", "gauge", "Inodes in use", |of| number(of.inodes_used)),
     ("host_disk_inodes", "gauge", "Inodes in all; 0 where they are made as needed", |of| {
         number(of.inodes_total)
     }),
 ];
 
-const GPU: [Family<GpuStats>; 3] = [
-    ("gpu_memory_used_bytes", "gauge", "Memory in use on a GPU", |of| number(of.memory_used)),
-    ("gpu_memory_size_bytes", "gauge", "Memory of a GPU", |of| number(of.memory_total)),
-    ("gpu_ecc_uncorrected_errors_total", "counter", "Errors of its memory that were not corrected", |of| {
+const GPU: [Family<GpuStats>; 1] =
+    [("gpu_ecc_uncorrected_errors_total", "counter", "Errors of its memory that were not corrected", |of| {
         number(of.ecc_uncorrected)
-    }),
-];
+    })];
 
-const READINGS: [Told<GpuStats>; 3] = [
+const READINGS: [Told<GpuStats>; 5] = [
+    ("gpu_memory_used_bytes", "gauge", "Memory in use on a GPU", |of| {
+        of.memory().map(|(used, _)| number(used))
+    }),
+    ("gpu_memory_size_bytes", "gauge", "Memory of a GPU", |of| of.memory().map(|(_, total)| number(total))),
     ("gpu_busy_ratio", "gauge", "Share of time in which a GPU was busy", |of| {
         of.readings.utilization.map(|percent| percent / 100.0)
     }),
@@ -222,7 +223,15 @@ mod tests {
             "{with_gpu}"
         );
         windlass_testkit::promtool::promtool(&["check", "metrics"], &with_gpu);
-        assert!(!with_gpu.contains("gpu_temperature_celsius"), "it cannot tell: {with_gpu}");
+        for untold in ["gpu_temperature_celsius", "gpu_memory_size_bytes", "gpu_memory_used_bytes"] {
+            assert!(!with_gpu.contains(untold), "it cannot tell: {with_gpu}");
+        }
+        let gpu = GpuStats { memory_used: 5, memory_total: 8, ..gpu };
+        let known = super::text("web-1", &HostStats { gpus: vec![gpu.clone()], ..stats.clone() });
+        assert!(
+            known.contains("windlass_gpu_memory_size_bytes{host=\"web-1\",gpu=\"GPU-1\"} 8\n"),
+            "{known}"
+        );
         let gpu = GpuStats { readings: GpuReadings { power: Some(0.0), ..GpuReadings::default() }, ..gpu };
         let idle = super::text("web-1", &HostStats { gpus: vec![gpu], ..stats.clone() });
         assert!(idle.contains("windlass_gpu_power_watts{host=\"web-1\",gpu=\"GPU-1\"} 0\n"), "{idle}");

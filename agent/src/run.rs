@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use windlass_certs::csr::{CertifiedIdentity, IdentityError};
 use windlass_certs::keys::{KeyError, SigningKey};
 use windlass_certs::tls::{ClientTls, TlsError};
-use windlass_core::host::{Gpu, GpuLost, HostStats};
+use windlass_core::host::HostStats;
 use windlass_core::observation::Observation;
 use windlass_core::reconcile::{LocalHost, Memory};
 use windlass_process::{Tasks, report};
@@ -103,10 +103,15 @@ impl MemoryStore for Memories {
 
 /// The GPUs that this host had, and had lost, when an agent last looked since its boot: one that was taken out while it was off
 /// is not missed.
-fn known_gpus(last: Option<Status>) -> (Vec<Gpu>, Vec<GpuLost>) {
+fn known_gpus(last: Option<Status>) -> gpu::Known {
     let up = lease::uptime().unwrap_or_default();
     let last = last.filter(|status| clock::now().since(status.at) < up);
-    last.map(|status| (status.facts.gpus, status.facts.gpus_lost)).unwrap_or_default()
+    let known = |status: Status| gpu::Known {
+        gpus: status.facts.gpus,
+        lost: status.facts.gpus_lost,
+        errors: status.gpu_errors,
+    };
+    last.map(known).unwrap_or_default()
 }
 
 /// Runs until `shutdown`, or the end of a task. `engine` makes the runtime once it is known who we are.
@@ -174,6 +179,7 @@ pub async fn run<R: Runtime>(
         path: data.status(),
         report: observation.subscribe(),
         facts: facts.subscribe(),
+        gpus: gpus.clone(),
         coordinator: connected.subscribe(),
         counters: keeper.counters().clone(),
         cancel: cancel.clone(),

@@ -21,6 +21,8 @@ pub mod disk;
 mod mounts;
 mod proc;
 
+/// Time to the second measurement: shares and rates come from two.
+const FIRST: Duration = Duration::from_secs(1);
 /// Time between two measurements of the host.
 pub const EVERY: Duration = Duration::from_secs(5);
 
@@ -54,6 +56,7 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
             () = wires.cancel.cancelled() => return Ok(()),
             _ = tick.tick() => {}
         }
+        let is_first = collector.is_none();
         let containers = running(&wires.observation.borrow());
         let named = containers.clone();
         let mut measuring: Collector = collector.take().unwrap_or_default();
@@ -66,6 +69,10 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
         match measured {
             Ok((measuring, stats)) => {
                 collector = Some(measuring);
+                if is_first {
+                    tick.reset_after(FIRST);
+                    continue;
+                }
                 let mut stats = beside(stats, disk::engine(), &wires.gpus.borrow());
                 disks.fill(&mut stats);
                 with_gpus(&mut stats, &wires.gpu_use.borrow(), &named);
@@ -180,6 +187,28 @@ impl Collector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_first_thing_told_has_the_load_of_processors() {
+        let stats = watch::Sender::default();
+        let mut told = stats.subscribe();
+        let wires = Wires {
+            observation: watch::channel(Arc::default()).1,
+            gpus: watch::channel(Arc::default()).1,
+            gpu_use: watch::channel(Arc::default()).1,
+            answers: probe::Answers::default(),
+            stats,
+            cancel: CancellationToken::new(),
+        };
+        let measured = async {
+            told.changed().await.unwrap();
+            told.borrow().cpu.is_some()
+        };
+        tokio::select! {
+            ended = run(wires) => panic!("{ended:?}"),
+            measured = tokio::time::timeout(Duration::from_secs(30), measured) => assert!(measured.unwrap()),
+        }
+    }
 
     #[test]
     fn what_a_probe_said_is_told_with_its_instance() {

@@ -16,6 +16,7 @@ use windlass_core::observation::{Observation, RefusalCode};
 use crate::clock;
 use crate::counters::Counters;
 use crate::crash::Call;
+use crate::gpu::{self, DeviceError};
 
 /// Most often that it is written.
 const LEAST: Duration = Duration::from_secs(1);
@@ -38,6 +39,9 @@ pub struct Status {
     pub observation: Observation,
     /// Refusals by rule since the agent started.
     pub refusals: BTreeMap<RefusalCode, u64>,
+    /// The last error of each GPU that no program causes, for the agent after this one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gpu_errors: BTreeMap<String, DeviceError>,
 }
 
 /// The inputs of the task.
@@ -49,6 +53,8 @@ pub struct Writer {
     pub report: watch::Receiver<Arc<Observation>>,
     /// Facts about the host.
     pub facts: watch::Receiver<Arc<HostFacts>>,
+    /// The GPUs.
+    pub gpus: watch::Receiver<gpu::Shared>,
     /// Which coordinator is connected.
     pub coordinator: watch::Receiver<String>,
     /// Refusals.
@@ -75,6 +81,7 @@ impl Writer {
                 facts: HostFacts::clone(&self.facts.borrow_and_update()),
                 observation: Observation::clone(&self.report.borrow_and_update()),
                 refusals: self.counters.snapshot(),
+                gpu_errors: self.gpus.borrow_and_update().errors.clone(),
             };
             let path = self.path.clone();
             let write = move || Call::Status.around_now(|| write(&path, &status));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use windlass_agent::gpu::{Limits, Probe, Shared};
+use windlass_agent::gpu::{Known, Limits, Probe, Shared};
 
 /// Every function that is called.
 const FUNCTIONS: [&str; 25] = [
@@ -105,7 +105,7 @@ impl Scene {
             pause: (ms(50), ms(200)),
             dying: 2,
         };
-        Probe::new((Vec::new(), Vec::new()), limits, cancel.clone()).with_program(&self.program)
+        Probe::new(Known::default(), limits, cancel.clone()).with_program(&self.program)
     }
 }
 

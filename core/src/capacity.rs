@@ -3,6 +3,7 @@
 //! Memory and GPUs are reserved; CPU is shared by weight and limit, so it only orders hosts.
 
 mod need;
+mod refused;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,8 @@ use crate::service::Releases;
 use crate::slot::{Intent, Occupant, Older, Slot};
 use crate::units::{Size, cores};
 
-pub use need::{DeviceFull, Need, device_fits};
+pub use need::{DeviceFull, GpuTaken, Need, device_fits};
+use refused::Refused;
 
 /// The resources reserved on a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,15 +32,6 @@ pub struct Taken {
     pub gpus: BTreeMap<String, GpuTaken>,
     /// Slots.
     pub slots: u32,
-}
-
-/// The part of a GPU that is reserved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum GpuTaken {
-    /// All of it.
-    Exclusively,
-    /// Bytes of its memory.
-    Memory(u64),
 }
 
 /// The reason for which something does not fit.
@@ -66,12 +59,14 @@ pub enum NoRoom {
     #[error("port {0} of the host is reserved by another slot")]
     Port(u16),
     /// Not enough GPUs.
-    #[error("gpu: {needed} needed, {free} free")]
+    #[error("gpu: {needed} needed, {free} free{}", in_brackets(.why))]
     Gpus {
         /// Devices asked for.
         needed: u32,
         /// Devices with enough room.
         free: u32,
+        /// The others, and what is in the way of each.
+        why: String,
     },
     /// It has no GPU.
     #[error("gpu: {0} needed, the host has none")]
@@ -79,6 +74,10 @@ pub enum NoRoom {
     /// Its engine gives no GPUs to containers; why.
     #[error("gpu: {0}")]
     NoGpuAccess(String),
+}
+
+fn in_brackets(why: &str) -> String {
+    if why.is_empty() { String::new() } else { format!(" ({why})") }
 }
 
 fn rounded(bytes: u64) -> String {
@@ -169,9 +168,16 @@ impl Taken {
             return Err(NoRoom::NoGpuAccess(why.to_owned()));
         }
         let share = gpu_share(spec);
-        // Shares come together, the fullest device first, so that others stay whole.
-        let mut free: Vec<&Gpu> =
-            facts.gpus.iter().filter(|gpu| self.fits_device(facts, gpu, share)).collect();
+        let mut refused = Refused::default();
+        let fits = |gpu: &&Gpu| {
+            let fits = self.fits_device(facts, gpu, share);
+            // A slot may stay where it is.
+            let given = gpu.health.is_given() || preferred.contains(&gpu.uuid);
+            let fits = fits.and(if given { Ok(()) } else { Err(DeviceFull::Defective) });
+            fits.map_err(|why| refused.add(&gpu.uuid, &why)).is_ok()
+        };
+        let mut free: Vec<&Gpu> = facts.gpus.iter().filter(fits).collect();
+        // What is well comes first. Shares come together, the fullest device first, so that others stay whole.
         free.sort_by_key(|gpu| {
             let is_shared = share != GpuTaken::Exclusively && self.gpus.contains_key(&gpu.uuid);
             let used = match self.gpus.get(&gpu.uuid) {
@@ -179,10 +185,11 @@ impl Taken {
                 Some(GpuTaken::Exclusively) | None => 0,
             };
             let left = gpu.for_shares(0).unwrap_or(0).saturating_sub(used);
-            (!preferred.contains(&gpu.uuid), !is_shared, if is_shared { left } else { 0 })
+            (gpu.health, !preferred.contains(&gpu.uuid), !is_shared, if is_shared { left } else { 0 })
         });
         // Those of the slot count as well: what stands by there comes back on them.
         let held = |uuid: &String| self.gpus.contains_key(uuid) || preferred.contains(uuid);
+        let fitting = free.len();
         let mut more = most_devices(facts).saturating_sub(present(facts, held));
         let allowed = free.into_iter().filter(|gpu| {
             let is_held = held(&gpu.uuid);
@@ -194,7 +201,11 @@ impl Taken {
         let given: Vec<String> = allowed.map(|gpu| gpu.uuid.clone()).take(needed).collect();
         if given.len() < needed {
             let free = u32::try_from(given.len()).unwrap_or(u32::MAX);
-            return Err(NoRoom::Gpus { needed: wanted.count, free });
+            refused.lost(facts);
+            if fitting >= needed {
+                refused.policy(facts, present(facts, held));
+            }
+            return Err(NoRoom::Gpus { needed: wanted.count, free, why: refused.to_string() });
         }
         Ok(given)
     }
@@ -209,27 +220,33 @@ impl Taken {
         if let Some(why) = facts.gpu_access.refusal().filter(|_| !uuids.is_empty()) {
             return Err(NoRoom::NoGpuAccess(why.to_owned()));
         }
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let mut refused = Refused::default();
         let new = uuids.iter().filter(|uuid| !self.gpus.contains_key(*uuid)).count();
         let others = present(facts, |uuid| self.gpus.contains_key(uuid));
         let left = most_devices(facts).saturating_sub(others);
         if new > left {
-            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            return Err(NoRoom::Gpus { needed: count(uuids.len()), free: count(left) });
+            refused.policy(facts, others);
+            let (needed, free) = (count(uuids.len()), count(left));
+            return Err(NoRoom::Gpus { needed, free, why: refused.to_string() });
         }
         let share = gpu_share(spec);
         let mine = facts.gpus.iter().filter(|gpu| uuids.contains(&gpu.uuid));
-        let free = mine.filter(|gpu| self.fits_device(facts, gpu, share)).count();
+        let fits = |gpu: &&Gpu| {
+            self.fits_device(facts, gpu, share).map_err(|why| refused.add(&gpu.uuid, &why)).is_ok()
+        };
+        let free = mine.filter(fits).count();
         if free == uuids.len() {
             return Ok(());
         }
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Err(NoRoom::Gpus { needed: count(uuids.len()), free: count(free) })
+        refused.lost(facts);
+        Err(NoRoom::Gpus { needed: count(uuids.len()), free: count(free), why: refused.to_string() })
     }
 
-    /// Returns whether the device has room for that share of its memory, or for all of it.
-    fn fits_device(&self, facts: &HostFacts, gpu: &Gpu, wanted: GpuTaken) -> bool {
+    /// Checks that the device has room for that share of its memory, or for all of it.
+    fn fits_device(&self, facts: &HostFacts, gpu: &Gpu, wanted: GpuTaken) -> Result<(), DeviceFull> {
         let reserve = facts.policy.gpu_reserve.bytes();
-        device_fits(gpu, self.gpus.get(&gpu.uuid).copied(), wanted, reserve).is_ok()
+        device_fits(gpu, self.gpus.get(&gpu.uuid).copied(), wanted, reserve)
     }
 }
 

@@ -13,10 +13,10 @@ use crate::units::Size;
 mod gpu;
 mod stats;
 
-pub use gpu::{Gpu, GpuAccess, GpuDriver, GpuLost, GpuProcess, GpuReadings, GpuStats, XID_ERRORS};
+pub use gpu::{Gpu, GpuAccess, GpuDriver, GpuHealth, GpuLost, GpuProcess, GpuReadings, GpuStats, XID_ERRORS};
 pub use stats::{
-    CpuModes, DiskStats, FRESH, HostCounters, HostStats, InstanceCounters, InstanceStats, Pressure,
-    ProbeStats, Stall, Usage,
+    CpuModes, DISK_SIZE, DiskStats, FRESH, HostCounters, HostStats, InstanceCounters, InstanceStats,
+    Pressure, ProbeStats, Stall, Usage,
 };
 
 /// Facts about a host. Sent by the agent when it connects and when they change.
@@ -74,16 +74,24 @@ impl HostFacts {
         version == 1 || self.release_versions.contains(&version) || self.plan_versions.is_empty()
     }
 
+    /// Whether its GPUs do not answer its agent.
+    pub fn gpus_are_silent(&self) -> bool {
+        self.silent.iter().any(|silent| silent.what == GPUS)
+    }
+
     /// The same of traffic tables.
     pub fn reads_routes(&self, version: u32) -> bool {
         version == 1 || self.routes_versions.contains(&version) || self.plan_versions.is_empty()
     }
 }
 
+/// The GPUs of a host, in [`Silent::what`].
+pub const GPUS: &str = "GPUs";
+
 /// Something of a host that does not answer whoever asks it. What is said of it is what was known last, if anything was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Silent {
-    /// What, for people: `GPUs`.
+    /// What, for people: [`GPUS`].
     pub what: String,
     /// Since when, by the host's clock.
     pub since: Timestamp,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::capacity::{NoRoom, Taken};
 use crate::fleet::{Fleet, Member, Scheduling};
-use crate::host::{HostFacts, Liveness};
+use crate::host::{Gpu, HostFacts, Liveness};
 use crate::id::HostId;
 use crate::plan::PLAN_OF_GENERATIONS;
 use crate::policy;
@@ -266,7 +266,7 @@ pub fn start_first(
 
 /// The devices for a new instance of `spec` where the slot has `held`: those if they are free and fit, with `beside` (what
 /// the host has reserved, the running instance included) or else with `others` (without that one); and others of the host if
-/// the two can only run side by side so, or those do not fit any more.
+/// the two can only run side by side so, or those do not fit any more, or report errors and others do not.
 ///
 /// # Errors
 /// None of the host's fit.
@@ -280,7 +280,9 @@ pub fn devices(
     if wanted == 0 {
         return Ok(Vec::new());
     }
-    let fit = |taken: &Taken| held.len() == wanted && taken.fit_on_devices(facts, spec, held).is_ok();
+    let is_ill = |gpu: &Gpu| held.contains(&gpu.uuid) && !gpu.health.is_well();
+    let stays = held.len() == wanted && !facts.gpus.iter().any(is_ill);
+    let fit = |taken: &Taken| stays && taken.fit_on_devices(facts, spec, held).is_ok();
     if fit(beside) {
         return Ok(held.to_vec());
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use windlass_core::Timestamp;
 use windlass_core::condition::{Condition, ConditionCode};
-use windlass_core::host::{Gpu, GpuLost, GpuStats};
+use windlass_core::host::{Gpu, GpuHealth, GpuLost, GpuStats};
 
-use super::{Look, Seen};
+use super::{DeviceError, Look, Seen};
 
 /// An error of the driver is told for so long.
 const ERRORS: Duration = Duration::from_secs(3600);
@@ -77,8 +77,8 @@ struct Errors {
     /// Those of them that a program causes.
     of_programs: u64,
     last: u64,
-    /// The last one that no program causes, and when it came.
-    of_device: Option<(u64, Timestamp)>,
+    /// The last one that no program causes.
+    of_device: Option<DeviceError>,
 }
 
 impl Errors {
@@ -87,7 +87,7 @@ impl Errors {
         if OF_PROGRAMS.contains(&code) {
             self.of_programs = self.of_programs.saturating_add(1);
         } else {
-            self.of_device = Some((code, now));
+            self.of_device = Some(DeviceError { xid: code, at: now });
         }
     }
 }
@@ -130,6 +130,40 @@ impl Health {
         all
     }
 
+    /// The devices with their health, by what `conditions` says of them.
+    pub(super) fn judged(gpus: &[Gpu], stats: &[GpuStats], conditions: &[Condition]) -> Vec<Gpu> {
+        let judge = |gpu: &Gpu| {
+            let mine = |stats: &&GpuStats| stats.uuid == gpu.uuid || gpu.parent.as_ref() == Some(&stats.uuid);
+            let is_bad = |stats: &GpuStats| stats.pages_pending || stats.remap_failed;
+            let has_errors = |found: &Condition| {
+                found.code == ConditionCode::GpuErrors && found.device.as_ref() == Some(&gpu.uuid)
+            };
+            if stats.iter().filter(mine).any(is_bad) {
+                GpuHealth::Defective
+            } else if conditions.iter().any(has_errors) {
+                GpuHealth::Errors
+            } else {
+                GpuHealth::Well
+            }
+        };
+        gpus.iter().map(|gpu| Gpu { health: judge(gpu), ..gpu.clone() }).collect()
+    }
+
+    /// The last errors of devices that no program causes, and when each came: what a later agent begins with.
+    pub(super) fn of_devices(&self) -> BTreeMap<String, DeviceError> {
+        let known = self.known.iter();
+        known.filter_map(|(uuid, known)| Some((uuid.clone(), known.errors.of_device?))).collect()
+    }
+
+    /// The health that an agent begins with which is told these.
+    pub(super) fn begun(errors: BTreeMap<String, DeviceError>) -> Self {
+        let known = errors.into_iter().map(|(uuid, of_device)| {
+            let errors = Errors { of_device: Some(of_device), ..Errors::default() };
+            (uuid, Known { errors, ..Known::default() })
+        });
+        Self { known: known.collect() }
+    }
+
     /// Findings for a person.
     pub(super) fn conditions(&self, lost: &[GpuLost], stats: &[GpuStats], now: Timestamp) -> Vec<Condition> {
         let lost = lost.iter().map(|lost| {
@@ -144,9 +178,9 @@ impl Health {
         for stats in stats {
             let known = self.known.get(&stats.uuid);
             let driver =
-                known.and_then(|known| known.errors.of_device).filter(|(_, at)| now.since(*at) < ERRORS);
+                known.and_then(|known| known.errors.of_device).filter(|error| now.since(error.at) < ERRORS);
             let errors = [
-                driver.map(|(code, at)| format!("reported the error XID {code} at {at}")),
+                driver.map(|DeviceError { xid, at }| format!("reported the error XID {xid} at {at}")),
                 (stats.ecc_uncorrected > 0)
                     .then(|| format!("has {} memory errors that were not corrected", stats.ecc_uncorrected)),
                 stats
@@ -296,6 +330,40 @@ mod tests {
         assert_eq!(codes(None, well, 3680).0, ["gpu_throttled"], "not at the first look without");
         assert_eq!(codes(None, well, 3681).0, [""; 0]);
         assert_eq!(of_programs, 1, "of the two errors");
+    }
+
+    #[test]
+    fn an_agent_that_starts_again_tells_errors_for_their_hour() {
+        let mut health = Health::default();
+        let xids = vec![Xid { uuid: "a".to_owned(), code: 79 }, Xid { uuid: "b".to_owned(), code: 31 }];
+        health.stats(&Look { xids, ..look(&["a", "b"], 0) }, &mut [], at(1));
+        let written = serde_json::to_string(&health.of_devices()).unwrap();
+        let mut later = Health::begun(serde_json::from_str(&written).unwrap());
+        let mut told = |second: i64| {
+            let stats = later.stats(&look(&["a", "b"], 0), &mut [], at(second));
+            let found = later.conditions(&[], &stats, at(second));
+            found.iter().map(|found| (found.code, found.device.clone().unwrap())).collect::<Vec<_>>()
+        };
+        assert_eq!(told(3600), [(ConditionCode::GpuErrors, "a".to_owned())]);
+        assert_eq!(told(3601), [], "an hour later");
+    }
+
+    #[test]
+    fn the_health_of_a_device_is_what_its_conditions_say() {
+        let judged = |change: fn(&mut GpuStats)| {
+            let mut look = look(&["a", "b"], 0);
+            change(&mut look.stats[0]);
+            let found = Health::default().conditions(&[], &look.stats, at(1));
+            Health::judged(&look.gpus, &look.stats, &found)
+                .into_iter()
+                .map(|gpu| gpu.health)
+                .collect::<Vec<_>>()
+        };
+        use GpuHealth::{Defective, Errors, Well};
+        assert_eq!(judged(|_| {}), [Well, Well]);
+        assert_eq!(judged(|stats| stats.ecc_uncorrected = 1), [Errors, Well]);
+        assert_eq!(judged(|stats| stats.pages_pending = true), [Defective, Well]);
+        assert_eq!(judged(|stats| stats.remap_failed = true), [Defective, Well]);
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn both(device: &Device<'_>, parent: Option<&String>) -> Result<(Gpu, GpuStats),
         Err(_) => (0, 0, 0),
     };
     let parent = parent.cloned();
-    let gpu = Gpu { uuid: uuid.clone(), name, memory: total, reserved, strangers: 0, parent };
+    let gpu = Gpu { uuid: uuid.clone(), name, memory: total, reserved, parent, ..Gpu::default() };
     let watts = |milliwatts: u32| f64::from(milliwatts) / 1000.0;
     let errors = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).unwrap_or(0);
     let rows = bad_memory(device);

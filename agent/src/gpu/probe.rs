@@ -8,12 +8,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use windlass_core::host::{Gpu, GpuLost, Silent};
+use windlass_core::host::{GpuLost, Silent};
 use windlass_process::{Backoff, backoff};
 
 use super::health::{self, Health};
 use super::talk::{NoAnswer, Talk, start, this_program};
-use super::{Answer, Look, Question, Seen, Shared, WHAT};
+use super::{Answer, Known, Look, Question, Seen, Shared, WHAT};
 use crate::clock;
 
 /// Time limits of the probe.
@@ -66,15 +66,16 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// `known` are the GPUs that there were when an agent last looked, and those that it had lost.
-    pub fn new(known: (Vec<Gpu>, Vec<GpuLost>), limits: Limits, cancel: CancellationToken) -> Self {
-        let (gpus, lost) = known;
-        let seen = watch::Sender::new(Arc::new(Seen { gpus, lost, ..Seen::default() }));
+    /// `known` is what an agent of before knew.
+    pub fn new(known: Known, limits: Limits, cancel: CancellationToken) -> Self {
+        let Known { gpus, lost, errors } = known;
+        let seen =
+            watch::Sender::new(Arc::new(Seen { gpus, lost, errors: errors.clone(), ..Seen::default() }));
         Self {
             program: this_program().to_owned(),
             limits,
             seen,
-            health: Health::default(),
+            health: Health::begun(errors),
             unwatched: Vec::new(),
             dying: JoinSet::new(),
             cancel,
@@ -177,8 +178,9 @@ impl Probe {
             tracing::info!(gpu = back.uuid, "a GPU that was lost is there again");
         }
         let conditions = self.health.conditions(&lost, &stats, now);
-        let (gpus, driver, at) = (look.gpus.clone(), look.driver.clone(), Some(Instant::now()));
-        self.publish(|seen| *seen = Seen { gpus, lost, driver, stats, conditions, silent: None, at });
+        let gpus = Health::judged(&look.gpus, &stats, &conditions);
+        let (driver, errors, at) = (look.driver.clone(), self.health.of_devices(), Some(Instant::now()));
+        self.publish(|seen| *seen = Seen { gpus, lost, driver, stats, conditions, errors, silent: None, at });
     }
 
     /// The answer, which must come within `limit`; that it is missed is said long before.

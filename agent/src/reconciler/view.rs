@@ -321,7 +321,7 @@ impl<R: Runtime> View<R> {
 
     /// Conditions of the GPUs, for people.
     pub(super) fn gpu_conditions(&self) -> Vec<Condition> {
-        self.gpus.conditions()
+        self.gpus.conditions(self.containers.values())
     }
 
     /// The input of a decision.

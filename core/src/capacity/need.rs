@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::host::Gpu;
 use crate::release::Spec;
 use crate::units::Size;
-
-use super::GpuTaken;
 
 /// The resources of a host that instances take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +16,15 @@ pub struct Need {
     pub memory: u64,
     /// GPUs by UUID.
     pub gpus: BTreeMap<String, GpuTaken>,
+}
+
+/// The part of a GPU that is reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GpuTaken {
+    /// All of it.
+    Exclusively,
+    /// Bytes of its memory.
+    Memory(u64),
 }
 
 impl GpuTaken {
@@ -86,15 +95,22 @@ impl Need {
 }
 
 /// The reason for which a device cannot be given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceFull {
     /// Somebody has it alone, or shares it where it is wanted alone.
+    #[error("held by slots, stopped standbys included")]
     Held,
     /// Processes that are in no container of ours hold so many bytes of it.
+    #[error("other processes hold {} of it", Size::from_bytes(*.0).rounded())]
     Strangers(u64),
     /// Its driver does not tell how much memory it has, so that it has no shares.
+    #[error("its memory is unknown, so that it has no shares")]
     MemoryUnknown,
+    /// Its memory is bad, and only a restart or another card mends that.
+    #[error("its memory is bad, which a restart or another card mends")]
+    Defective,
     /// Not enough memory is left.
+    #[error("{} of its memory needed, {} free", Size::from_bytes(*.needed).rounded(), Size::from_bytes(*.free).rounded())]
     Memory {
         /// Bytes asked for.
         needed: u64,

@@ -48,14 +48,15 @@ fn what_fits() {
         ("the first free device",    gpus(&[]), alone(), Ok(vec!["gpu-0"])),
         ("the other one",            gpus(&[("gpu-0", None)]), alone(), Ok(vec!["gpu-1"])),
         ("not a shared one",         gpus(&[("gpu-0", Some(1))]), alone(), Ok(vec!["gpu-1"])),
-        ("two, one is held",         gpus(&[("gpu-0", Some(1))]), both(), Err("gpu: 2 needed, 1 free")),
+        ("two, one is held",         gpus(&[("gpu-0", Some(1))]), both(), Err("gpu: 2 needed, 1 free (gpu-0: held by slots, stopped standbys included)")),
         ("a share beside a share",   gpus(&[("gpu-0", Some(10))]), share("6GiB"), Ok(vec!["gpu-0"])),
         ("a share where shares are",  gpus(&[("gpu-1", Some(1))]), share("6GiB"), Ok(vec!["gpu-1"])),
         ("the fullest that has room", gpus(&[("gpu-0", Some(4)), ("gpu-1", Some(9))]), share("6GiB"), Ok(vec!["gpu-1"])),
         ("a share too much there",   gpus(&[("gpu-0", Some(10))]), share("7GiB"), Ok(vec!["gpu-1"])),
         ("never beside an exclusive", gpus(&[("gpu-0", None), ("gpu-1", None)]), share("1GiB"),
-            Err("gpu: 1 needed, 0 free")),
-        ("more than a device has",   gpus(&[]), share("17GiB"), Err("gpu: 1 needed, 0 free")),
+            Err("gpu: 1 needed, 0 free (gpu-0, gpu-1: held by slots, stopped standbys included)")),
+        ("more than a device has",   gpus(&[]), share("17GiB"),
+            Err("gpu: 1 needed, 0 free (gpu-0, gpu-1: 17 GiB of its memory needed, 16 GiB free)")),
     ];
     for (case, taken, resources, want) in table {
         let got = taken.fit(&member().facts, &with(resources).spec).map_err(|why| why.to_string());
@@ -64,6 +65,57 @@ fn what_fits() {
             .map_err(str::to_owned);
         assert_eq!(got, want, "{case}");
     }
+}
+
+#[test]
+fn devices_that_report_errors_come_last_and_bad_ones_never() {
+    use crate::host::GpuHealth::{Defective, Errors, Well};
+    let alone = with(json!({ "gpus": { "count": 1 } })).spec;
+    let share = with(json!({ "gpus": { "count": 1, "memory": "2GiB" } })).spec;
+    let (none, shared) = (gpus(&[]), gpus(&[("gpu-0", Some(4))]));
+    #[rustfmt::skip]
+    let table = [
+        ("the well one",                    &alone, &none,   [Errors, Well],      vec![], Ok("gpu-1")),
+        ("the other one, if all is taken",  &alone, &gpus(&[("gpu-1", None)]), [Errors, Well], vec![], Ok("gpu-0")),
+        ("a share goes to the well one",    &share, &shared, [Errors, Well],      vec![], Ok("gpu-1")),
+        ("a slot leaves its own",           &alone, &none,   [Errors, Well],      vec!["gpu-0"], Ok("gpu-1")),
+        ("bad memory is given to nobody",   &alone, &none,   [Defective, Defective], vec![],
+            Err("gpu: 1 needed, 0 free (gpu-0, gpu-1: its memory is bad, which a restart or another card mends)")),
+        ("but a slot may stay on it",       &alone, &none,   [Defective, Defective], vec!["gpu-1"], Ok("gpu-1")),
+    ];
+    for (case, spec, taken, health, has, want) in table {
+        let mut facts = HostFacts::clone(&member().facts);
+        facts.gpus.iter_mut().zip(health).for_each(|(gpu, health)| gpu.health = health);
+        let has: Vec<String> = has.into_iter().map(str::to_owned).collect();
+        let got = taken.fit_gpus(&facts, spec, &has).map(|gpus| gpus.concat()).map_err(|why| why.to_string());
+        assert_eq!(got.as_deref().map_err(String::as_str), want, "{case}");
+    }
+}
+
+#[test]
+fn why_a_device_is_not_free_is_said() {
+    let share = with(json!({ "gpus": { "count": 1, "memory": "2GiB" } })).spec;
+    let alone = with(json!({ "gpus": { "count": 1 } })).spec;
+    let said = |spec: &Spec, taken: &Taken, edit: fn(&mut HostFacts)| {
+        let mut facts = HostFacts::clone(&member().facts);
+        edit(&mut facts);
+        taken.fit(&facts, spec).unwrap_err().to_string()
+    };
+    let unknown = said(&share, &gpus(&[]), |facts| facts.gpus.iter_mut().for_each(|gpu| gpu.memory = 0));
+    assert_eq!(
+        unknown,
+        "gpu: 1 needed, 0 free (gpu-0, gpu-1: its memory is unknown, so that it has no shares)"
+    );
+    let policy = said(&alone, &gpus(&[("gpu-0", None)]), |facts| facts.policy.gpus = Some(1));
+    let held = "gpu-0: held by slots, stopped standbys included";
+    assert_eq!(policy, format!("gpu: 1 needed, 0 free ({held}; `gpus = 1` in the host's policy, 1 in use)"));
+    let mixed = said(&alone, &gpus(&[("gpu-0", None)]), |facts| facts.gpus[1].strangers = 3 << 30);
+    assert_eq!(mixed, format!("gpu: 1 needed, 0 free ({held}; gpu-1: other processes hold 3 GiB of it)"));
+    let lost = said(&alone, &gpus(&[("gpu-0", None)]), |facts| {
+        let uuid = facts.gpus.pop().unwrap().uuid;
+        facts.gpus_lost = vec![crate::host::GpuLost { uuid, ..Default::default() }];
+    });
+    assert_eq!(lost, format!("gpu: 1 needed, 0 free ({held}; gpu-1: lost)"));
 }
 
 #[test]

@@ -27,6 +27,38 @@ pub struct Gpu {
     /// The GPU that it is an instance of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// Its health, as its agent judges it.
+    #[serde(default, skip_serializing_if = "GpuHealth::is_well")]
+    pub health: GpuHealth,
+}
+
+/// The health of a device that can be given away, the best first by its number.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuHealth {
+    /// Nothing is known against it.
+    #[default]
+    Well = 0,
+    /// Memory of it waits for a restart to be taken out of use, or none can stand in for it: nobody new gets it.
+    Defective = 2,
+    /// It reports errors (`gpu_errors`), or what only a newer agent knows: it is given away after those that are well.
+    #[serde(other)]
+    Errors = 1,
+}
+
+impl GpuHealth {
+    /// Whether nothing is known against it.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub const fn is_well(&self) -> bool {
+        matches!(self, Self::Well)
+    }
+
+    /// Whether it is given to what has not got it yet.
+    pub const fn is_given(self) -> bool {
+        !matches!(self, Self::Defective)
+    }
 }
 
 impl Gpu {
@@ -203,6 +235,11 @@ impl GpuStats {
         by_cause(self.xid_count, self.xid_of_programs)
     }
 
+    /// Its memory in use and in all, in bytes; `None` if its driver does not tell.
+    pub fn memory(&self) -> Option<(u64, u64)> {
+        (self.memory_total > 0).then_some((self.memory_used, self.memory_total))
+    }
+
     /// Whether heat or a lack of power slows it down; its own power limit does not count.
     pub fn is_slowed(&self) -> bool {
         self.throttled.iter().any(|why| SLOWED.contains(&why.as_str()))
@@ -306,6 +343,13 @@ mod tests {
         let stats = r#"{"uuid":"GPU-1","utilization":0.0,"memory_used":0,"memory_total":0,"temperature":0.0,"power":0.0}"#;
         let stats: GpuStats = serde_json::from_str(stats).unwrap();
         assert_eq!((stats.xid_count, stats.readings.power), (0, Some(0.0)));
+        for health in [GpuHealth::Well, GpuHealth::Errors, GpuHealth::Defective] {
+            let text = serde_json::to_string(&health).unwrap();
+            assert_eq!(serde_json::from_str::<GpuHealth>(&text).unwrap(), health, "{text}");
+        }
+        assert!(GpuHealth::Well < GpuHealth::Errors && GpuHealth::Errors < GpuHealth::Defective);
+        assert_eq!(old.health, GpuHealth::Well);
+        assert_eq!(serde_json::from_str::<GpuHealth>(r#""of_tomorrow""#).unwrap(), GpuHealth::Errors);
         for access in [GpuAccess::Hook, GpuAccess::Cdi, GpuAccess::No("none".to_owned()), GpuAccess::Unknown]
         {
             let text = serde_json::to_string(&access).unwrap();

@@ -107,6 +107,9 @@ pub struct HostCounters {
     pub oom_kills: u64,
 }
 
+/// The help of the size of a file system.
+pub const DISK_SIZE: &str = "In use and available on a file system, without what it keeps for root";
+
 /// The fill of a file system.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct DiskStats {

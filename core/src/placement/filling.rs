@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use crate::capacity::{Taken, memory_limit};
 use crate::fleet::Member;
+use crate::host::Gpu;
 use crate::id::HostId;
 use crate::release::Spread;
 
@@ -37,8 +38,9 @@ pub struct Place {
     pub memory_reserved: u64,
 }
 
-/// Less comes first: by slots of this service, then by load, then by name (the index of a candidate).
-type Rank = (u32, u64, usize);
+/// Less comes first: by devices that report errors, then by slots of this service, then by load, then by name (the index of a
+/// candidate).
+type Rank = (usize, u32, u64, usize);
 
 impl<'a> Filling<'a> {
     pub(super) fn new(
@@ -69,7 +71,7 @@ impl<'a> Filling<'a> {
     /// Says of every host why it is not chosen.
     pub fn next_place(&mut self) -> Result<Place, BTreeMap<HostId, Unfit>> {
         let spec = &self.candidates.release.spec;
-        while let Some(Reverse((_, _, index))) = self.queue.pop() {
+        while let Some(Reverse((.., index))) = self.queue.pop() {
             let (host, member) = self.candidates.hosts[index];
             let has_one = self.own.get(&index).is_some_and(|count| *count > 0);
             if let Some(volume) = self.volume.filter(|_| has_one) {
@@ -100,9 +102,22 @@ impl<'a> Filling<'a> {
         let own = self.own.get(&index).copied().unwrap_or(0);
         let load = taken.memory.saturating_mul(1000) / memory_limit(&member.facts).max(1);
         match self.candidates.release.spec.placement.spread {
-            Spread::Host => (own, load, index),
-            Spread::Pack => (u32::MAX - own, u64::MAX - load, index),
+            Spread::Host => (self.ill(index), own, load, index),
+            Spread::Pack => (self.ill(index), u32::MAX - own, u64::MAX - load, index),
         }
+    }
+
+    /// The number of devices that report errors among those that a slot would get there.
+    fn ill(&self, index: usize) -> usize {
+        let (_, member): (_, &Member) = self.candidates.hosts[index];
+        let (facts, spec) = (&member.facts, &self.candidates.release.spec);
+        if spec.resources.gpus.is_none() || facts.gpus.iter().all(|gpu| gpu.health.is_well()) {
+            return 0;
+        }
+        let taken = self.taken.get(&index).unwrap_or(&member.taken);
+        let given = taken.fit_gpus(facts, spec, &[]).unwrap_or_default();
+        let is_ill = |gpu: &&Gpu| given.contains(&gpu.uuid) && !gpu.health.is_well();
+        facts.gpus.iter().filter(is_ill).count()
     }
 }
 

@@ -182,9 +182,9 @@ fn which_instance_goes_first() {
         ("exclusive GPUs that are free", Box::new(|json| json["spec"]["resources"]["gpus"] = json!({ "count": 1 })),
             Taken { gpus: [("gpu-1".to_owned(), GpuTaken::Exclusively)].into(), ..none() }, None),
         ("two shares that fit",    Box::new(share), gpu(10), None),
-        ("two shares that do not", Box::new(share), gpu(11), Some("no room for both: gpu: 1 needed, 0 free")),
+        ("two shares that do not", Box::new(share), gpu(11), Some("no room for both: gpu: 1 needed, 0 free (gpu-0: 6 GiB of its memory needed, 5 GiB free)")),
         ("no share can be forced", Box::new(move |json| { share(json); json["spec"]["strategy"]["rolling"]["order"] = "start_first".into() }),
-            gpu(11), Some("no room for both: gpu: 1 needed, 0 free")),
+            gpu(11), Some("no room for both: gpu: 1 needed, 0 free (gpu-0: 6 GiB of its memory needed, 5 GiB free)")),
     ];
     for (case, edit, taken, want) in table {
         let spec = release(1, edit).spec;
@@ -192,4 +192,43 @@ fn which_instance_goes_first() {
         let got = start_first(&spec, Some(&member()), &taken, &devices).err().map(|why| why.to_string());
         assert_eq!(got.as_deref(), want, "{case}");
     }
+}
+
+#[test]
+fn a_new_release_leaves_devices_that_report_errors() {
+    use crate::host::GpuHealth;
+    let mut ill = crate::host::HostFacts::clone(&member().facts);
+    ill.gpus[0].health = GpuHealth::Errors;
+    let mut both = ill.clone();
+    both.gpus[1].health = GpuHealth::Errors;
+    let wish = |gpus: serde_json::Value, order: &'static str| {
+        release(1, move |json| {
+            json["spec"]["resources"]["gpus"] = gpus;
+            json["spec"]["strategy"]["rolling"]["order"] = order.into();
+        })
+        .spec
+    };
+    let (alone, share) = (json!({ "count": 1 }), json!({ "count": 1, "memory": "1GiB" }));
+    let held = ["gpu-0".to_owned()];
+    for (case, gpus, order, facts, want) in [
+        ("a share", &share, "auto", &ill, "gpu-1"),
+        ("stop first", &alone, "stop_first", &ill, "gpu-1"),
+        ("a share that has no better one", &share, "auto", &both, "gpu-0"),
+        ("stop first without a better one", &alone, "stop_first", &both, "gpu-0"),
+    ] {
+        let spec = wish(gpus.clone(), order);
+        let mut beside = Taken::default();
+        beside.add_instance(&spec, &held);
+        let got = devices(&spec, facts, (&beside, &Taken::default()), &held).unwrap();
+        assert_eq!(got, [want], "{case}");
+    }
+    // A host whose devices are well comes before one that is emptier.
+    let mut fleet = fleet(2);
+    let first = fleet.members.values_mut().next().unwrap();
+    let facts = std::sync::Arc::make_mut(&mut first.facts);
+    facts.gpus.iter_mut().for_each(|gpu| gpu.health = GpuHealth::Errors);
+    fleet.members.values_mut().nth(1).unwrap().taken.memory = 512 << 20;
+    let with_gpu = release(1, |json| json["spec"]["resources"]["gpus"] = json!({ "count": 1 }));
+    let (host, _) = choose(&fleet, &with_gpu, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+    assert_eq!(host.as_str(), "h0001");
 }

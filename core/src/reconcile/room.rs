@@ -147,6 +147,9 @@ fn gpus_fit(capacity: &Capacity, policy: &HostPolicy, taken: &Need, wanted: &Nee
             DeviceFull::MemoryUnknown => {
                 unusable("does not tell how much memory it has, so that it has no shares".to_owned())
             }
+            DeviceFull::Defective => {
+                unusable("has bad memory, which a restart or another card mends".to_owned())
+            }
             DeviceFull::Memory { needed, free } => {
                 Shortage::GpuMemory { uuid: uuid.clone(), needed: mib(needed), free: free >> 20 }
             }

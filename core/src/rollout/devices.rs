@@ -1,12 +1,16 @@
 //! The devices of a slot: which it gets with a release, and which in place of those that its host has lost.
 
+use std::collections::BTreeSet;
+
 use crate::host::{HostFacts, Liveness};
 use crate::id::SlotId;
 use crate::placement;
 use crate::plan::Order;
-use crate::release::Spec;
+use crate::release::{Release, Spec};
 use crate::slot::{Cost, DisruptionBudget, Limits, Transition};
 
+use super::elsewhere::is_pinned;
+use super::model::Kind;
 use super::older;
 use super::planner::Planner;
 
@@ -15,10 +19,16 @@ impl Planner<'_> {
     /// them to start first. Where nothing fits they stay as they are: the host refuses them and says why.
     pub(crate) fn devices_for(&mut self, slot: &SlotId, spec: &Spec) -> Vec<String> {
         let wanted = spec.resources.gpus.map_or(0, |gpus| gpus.count as usize);
-        let has = self.slots[slot].target().gpus.clone();
         if wanted == 0 {
             return Vec::new();
         }
+        let fitting = self.fitting_devices(slot, spec);
+        let has = &self.slots[slot].target().gpus;
+        fitting.unwrap_or_else(|| if has.len() == wanted { has.clone() } else { Vec::new() })
+    }
+
+    fn fitting_devices(&mut self, slot: &SlotId, spec: &Spec) -> Option<Vec<String>> {
+        let has = self.slots[slot].target().gpus.clone();
         let host = self.host(slot);
         let others = self.taken_by_others(slot, &host);
         let mut beside = others.clone();
@@ -29,10 +39,38 @@ impl Planner<'_> {
                 beside.add_instance(spec, &occupant.gpus);
             }
         }
-        let member = self.snapshot.fleet.member(&host);
-        let fitting =
-            member.and_then(|member| placement::devices(spec, &member.facts, (&beside, &others), &has).ok());
-        fitting.unwrap_or_else(|| if has.len() == wanted { has } else { Vec::new() })
+        let member = self.snapshot.fleet.member(&host)?;
+        placement::devices(spec, &member.facts, (&beside, &others), &has).ok()
+    }
+
+    /// The slots that have lost a device and whose hosts have no other for `release`: that finds its places elsewhere. What goes back
+    /// stays where it was.
+    pub(crate) fn without_devices(&mut self, release: &Release) -> BTreeSet<SlotId> {
+        let is_deploy = self.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Deploy);
+        if !is_deploy || release.spec.resources.gpus.is_none() {
+            return BTreeSet::new();
+        }
+        let mut lost: BTreeSet<SlotId> =
+            self.slots.keys().filter(|slot| self.lost_of(slot)).cloned().collect();
+        lost.retain(|slot| self.fitting_devices(slot, &release.spec).is_none());
+        lost
+    }
+
+    /// Whether the host of a slot, which is there, has lost one of the slot's devices.
+    fn lost_of(&self, slot: &SlotId) -> bool {
+        let member = self.member_of(slot).filter(|member| member.liveness == Liveness::Connected);
+        member.is_some_and(|member| has_lost(&member.facts, &self.slots[slot].target().gpus))
+    }
+
+    /// The reason for which `release` cannot have the place of one of these slots, which cannot leave its host.
+    pub(crate) fn stuck(&self, slots: &BTreeSet<SlotId>, release: &Release) -> Option<String> {
+        let slot = slots.iter().map(|slot| &self.slots[slot]).find(|slot| is_pinned(self, slot, release))?;
+        let gpus = slot.target().gpus.join(", ");
+        let host = slot.host();
+        Some(format!(
+            "{host} has lost {gpus} of {}, no other GPU of it is free, and its named volume is there",
+            slot.id()
+        ))
     }
 }
 

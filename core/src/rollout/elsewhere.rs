@@ -86,7 +86,7 @@ pub(super) fn sides(planner: &Planner<'_>, slots: Vec<SlotId>, to: ReleaseRef, r
 }
 
 /// Whether what runs in the slot, or is to run in its place, has a named volume: that is on the slot's host, and nowhere else.
-fn is_pinned(planner: &Planner<'_>, slot: &Slot, release: &Release) -> bool {
+pub(super) fn is_pinned(planner: &Planner<'_>, slot: &Slot, release: &Release) -> bool {
     let pins = |named| planner.release(&named).is_some_and(|of| of.spec.pins_slots());
     release.spec.pins_slots() || slot.named().any(pins)
 }

@@ -35,7 +35,8 @@ pub(crate) fn place(planner: &mut Planner<'_>) {
             Reason::NoPlace("its release is gone".into()),
         );
     };
-    if let Some(why) = refusal(planner, to, release) {
+    let without_devices = planner.without_devices(release);
+    if let Some(why) = planner.stuck(&without_devices, release).or_else(|| refusal(planner, to, release)) {
         return ending::go_back(planner, RollbackMode::Untouched, Reason::NoPlace(why));
     }
     if !returning::gather(planner) {
@@ -117,7 +118,8 @@ fn place_replicas(
     let count = planner.service.replicas.clamp(min, max);
     planner.service.replicas = count;
     let count = count as usize;
-    let keep = slots_to_keep(planner, to, release, count);
+    let without_devices = planner.without_devices(release);
+    let keep = slots_to_keep(planner, to, release, (count, &without_devices));
     if !stands_beside(planner, release) {
         let keep = with_room(planner, keep, release);
         prepare_all(planner, &keep, to, release);
@@ -144,7 +146,12 @@ fn place_replicas(
 
 /// At most `count` slots that may stay on their hosts for the release. Those that were placed by an earlier step come first,
 /// then those that serve, then the oldest. What is lost comes last: it may have a replacement.
-fn slots_to_keep(planner: &Planner<'_>, to: ReleaseRef, release: &Release, count: usize) -> Vec<SlotId> {
+fn slots_to_keep(
+    planner: &Planner<'_>,
+    to: ReleaseRef,
+    release: &Release,
+    (count, without_devices): (usize, &BTreeSet<SlotId>),
+) -> Vec<SlotId> {
     let is_placed = |slot: &SlotId| planner.slots[slot].release() == to.digest;
     let rolls_back = planner.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Rollback);
     // A warm one on a lost host is none.
@@ -155,7 +162,7 @@ fn slots_to_keep(planner: &Planner<'_>, to: ReleaseRef, release: &Release, count
         .slots
         .keys()
         .filter(|slot| planner.fits(slot, release))
-        .filter(|slot| !is_gone(slot))
+        .filter(|slot| !is_gone(slot) && !without_devices.contains(*slot))
         .cloned();
     let mut keep: Vec<SlotId> = fitting.collect();
     keep.sort_by_cached_key(|slot| {
@@ -236,8 +243,9 @@ fn prepare_all(planner: &mut Planner<'_>, slots: &[SlotId], to: ReleaseRef, rele
 }
 
 fn place_per_host(planner: &mut Planner<'_>, to: ReleaseRef, release: &Release) -> Result<(), Nowhere> {
-    let mut existing: Vec<SlotId> =
-        planner.slots.keys().filter(|slot| planner.fits(slot, release)).cloned().collect();
+    let without_devices = planner.without_devices(release);
+    let stays = |slot: &&SlotId| planner.fits(slot, release) && !without_devices.contains(*slot);
+    let mut existing: Vec<SlotId> = planner.slots.keys().filter(stays).cloned().collect();
     existing.sort_by_cached_key(|slot| {
         let placed = planner.slots[slot].release() == to.digest;
         (!placed, !planner.facts(slot).serves_now(), slot.index)

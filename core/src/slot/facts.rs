@@ -30,6 +30,8 @@ pub(crate) struct SlotFacts<'a> {
     engine_down: bool,
     engine_answers: bool,
     read_only: bool,
+    /// It is to have GPUs of its host, and nobody can ask those.
+    gpus_silent: bool,
     /// The observation of the slot under its present part.
     confirmed: Option<&'a SlotObservation>,
     /// The last observation of it on the stream that stands, under whichever plan.
@@ -63,6 +65,8 @@ impl<'a> SlotFacts<'a> {
             engine_down: heard.is_some_and(|seen| !has_engine(seen)),
             engine_answers: heard.is_some_and(|seen| seen.engine == EngineState::Available),
             read_only: heard.is_some_and(|seen| seen.unwritable.is_some()),
+            gpus_silent: !slot.target().gpus.is_empty()
+                && member.is_some_and(|member| member.facts.gpus_are_silent()),
             confirmed: heard.filter(|_| reach == Reach::Confirmed).and_then(|seen| seen.slot(id)),
             last: heard.and_then(|seen| seen.slot(id)),
             remembered: report.and_then(|report| report.slot(id)),
@@ -114,6 +118,12 @@ impl<'a> SlotFacts<'a> {
     pub(crate) fn until_available(&self) -> Waiting {
         if self.confirmed.is_some_and(|seen| seen.checking) {
             return Waiting::Checks(self.host.clone());
+        }
+        let release = &self.intent.release;
+        let is_there =
+            |seen: &SlotObservation| seen.current_of(release, self.least_generation(release)).is_some();
+        if self.gpus_silent && self.confirmed.is_some_and(|seen| !is_there(seen)) {
+            return Waiting::GpusSilent(self.host.clone());
         }
         let healthy = || Waiting::Healthy { host: self.host.clone(), slot: self.id.clone() };
         self.pending().unwrap_or_else(healthy)
@@ -339,3 +349,6 @@ fn is_available(instance: &Instance) -> bool {
 fn is_healthy(instance: &Instance) -> bool {
     instance.state == InstanceState::Healthy
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ pub enum Waiting {
     Recovering(HostId),
     /// A host whose engine does not answer.
     Engine(HostId),
+    /// A host whose GPUs nobody can ask: what gets one there does not start.
+    GpusSilent(HostId),
     /// A host whose agent can write nothing down, and so does nothing.
     Journal(HostId),
     /// A pull.
@@ -208,6 +210,9 @@ impl std::fmt::Display for Waiting {
             Self::Report(host) => write!(f, "host {host}, which has connected, to say what it runs"),
             Self::Recovering(host) => write!(f, "host {host}, which is recovering"),
             Self::Engine(host) => write!(f, "the engine of host {host} to answer"),
+            Self::GpusSilent(host) => {
+                write!(f, "the GPUs of host {host} to answer: their library or driver does not")
+            }
             Self::Journal(host) => write!(f, "the agent of host {host} to be able to write its journal"),
             Self::Pull { host, done, total } => {
                 write!(f, "host {host} to pull the image ({done} of {total} bytes)")

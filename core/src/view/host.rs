@@ -9,8 +9,9 @@ use crate::fleet::{Member, Scheduling};
 use crate::host::{Gpu, GpuAccess, GpuDriver, GpuLost, HostPolicy, HostStats, Liveness};
 use crate::id::{HostId, SlotId};
 use crate::observation::{EngineState, Refusal};
+use crate::plan::Phase;
 use crate::service::Releases;
-use crate::slot::Slot;
+use crate::slot::{Occupant, Slot};
 use crate::time::Timestamp;
 
 use super::condition::{self, ConditionView};
@@ -99,7 +100,7 @@ pub struct HostView {
     #[serde(default)]
     #[schemars(extend("deprecated" = true))]
     pub problems: Vec<Problem>,
-    /// Conditions of the instances and slots on it; only in `host show`.
+    /// Conditions that its agent found: of the host and its devices, and, only in `host show`, of the instances and slots on it.
     #[serde(default)]
     pub conditions: Vec<ConditionView>,
     /// When its certificate ends.
@@ -115,6 +116,27 @@ pub struct GpuHolder {
     /// Bytes of its memory; none if it has the GPU alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// Whether only a stopped instance of the slot, kept for a return, has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standby: bool,
+}
+
+impl HostView {
+    /// Keeps of its conditions what a list of hosts has: those of the host itself and of its devices.
+    pub fn for_list(&mut self) {
+        self.conditions.retain(|found| found.slot.is_none() && found.instance.is_none());
+    }
+
+    /// The most important thing that is wrong with the host itself, and how many others are.
+    pub fn note(&self) -> Option<String> {
+        let found = condition::of_host(&self.conditions).map(|found| found.message.as_str());
+        let mut all = self.problems.iter().map(|problem| problem.text.as_str()).chain(found);
+        let first = all.next()?;
+        Some(match all.count() {
+            0 => first.to_owned(),
+            more => format!("{first} (and {more} more)"),
+        })
+    }
 }
 
 /// Which slots of a host have which of its GPUs.
@@ -131,10 +153,18 @@ pub fn gpu_holders<'a>(
                 GpuTaken::Exclusively => None,
                 GpuTaken::Memory(memory) => Some(memory),
             };
-            holders.entry(uuid).or_default().push(GpuHolder { slot: slot.id().clone(), memory });
+            let (standby, slot) = (is_standby(slot, &uuid), slot.id().clone());
+            holders.entry(uuid).or_default().push(GpuHolder { slot, memory, standby });
         }
     }
     holders
+}
+
+/// Whether nothing in the slot is to run on the device now, or to start there.
+fn is_standby(slot: &Slot, uuid: &String) -> bool {
+    let other = slot.other().is_some_and(|other| other.gpus.contains(uuid));
+    let runs = |of: &Occupant| of.gpus.contains(uuid) && of.run != Phase::Standby && of.run != Phase::Absent;
+    other && ![Some(slot.target()), slot.other(), slot.restarted()].into_iter().flatten().any(runs)
 }
 
 /// Shows a host. `member.taken` counts every slot on it here.
@@ -142,6 +172,7 @@ pub fn host(name: &HostId, member: &Member, stats: Option<&HostStats>) -> HostVi
     let facts = &member.facts;
     let observation = member.observation.as_deref();
     let problems = trouble::of(member, stats);
+    let conditions = observation.map(|seen| condition::conditions(name, seen)).unwrap_or_default();
     HostView {
         host: Some(name.clone()),
         name: name.clone(),
@@ -174,9 +205,9 @@ pub fn host(name: &HostId, member: &Member, stats: Option<&HostStats>) -> HostVi
         stats: stats.filter(|_| member.liveness == Liveness::Connected).cloned(),
         policy: None,
         recovery: Vec::new(),
-        host_conditions: trouble::conditions(name, &problems),
+        host_conditions: trouble::of_host(name, &problems, &conditions),
         problems,
-        conditions: observation.map(|seen| condition::conditions(name, seen)).unwrap_or_default(),
+        conditions,
         certificate_expires_at: None,
     }
 }

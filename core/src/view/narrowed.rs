@@ -44,12 +44,12 @@ pub fn narrow(view: &mut HostView, sees: impl Fn(&EnvironmentId) -> bool) {
         | Trouble::Cordoned
         | Trouble::Draining => true,
     });
-    view.host_conditions = trouble::conditions(&view.name, &view.problems);
     view.conditions.retain(|condition: &ConditionView| match (&condition.slot, &condition.instance) {
         (Some(slot), _) => sees_slot(slot),
         (None, Some(instance)) => sees_instance(instance),
         (None, None) => true,
     });
+    view.host_conditions = trouble::of_host(&view.name, &view.problems, &view.conditions);
 }
 
 /// The environment of an instance: `production.web.0.r7.3`.
@@ -98,7 +98,7 @@ mod tests {
         view.recovery = vec!["production/db: r5".to_owned()];
         view.waiting = both.map(|text| format!("{text}/db: the end of rollout 1")).to_vec();
         view.plan_refusal = Some(refusal("production"));
-        let holder = |text: &str| GpuHolder { slot: slot(text), memory: None };
+        let holder = |text: &str| GpuHolder { slot: slot(text), memory: None, standby: false };
         view.gpu_holders = BTreeMap::from([
             ("GPU-1".to_owned(), both.map(holder).to_vec()),
             ("GPU-2".to_owned(), vec![holder("production")]),
@@ -106,7 +106,7 @@ mod tests {
         let refused = |text: &str| Trouble::SlotRefused { slot: slot(text), refusal: refusal(text) };
         view.problems = both.map(|text| Problem::from(refused(text))).to_vec();
         view.problems.push(Problem::from(Trouble::PlanRefused { refusal: refusal("production") }));
-        view.host_conditions = trouble::conditions(&name, &view.problems);
+        view.host_conditions = trouble::of_host(&name, &view.problems, &view.conditions);
         let condition = |slot: Option<SlotId>, instance: Option<String>| ConditionView {
             code: "crash_loop".to_owned(),
             message: "it ends again and again".to_owned(),
@@ -134,7 +134,7 @@ mod tests {
         assert!(!text.contains("production") && view.policy.is_none(), "{text}");
         let counts =
             (view.waiting.len(), view.problems.len(), view.host_conditions.len(), view.conditions.len());
-        assert_eq!(counts, (1, 2, 2, 3), "{text}");
+        assert_eq!(counts, (1, 2, 3, 3), "{text}");
         assert_eq!(view.stats.as_ref().unwrap().instances.len(), 1);
         assert_eq!(view.gpu_holders.keys().collect::<Vec<_>>(), ["GPU-1"]);
         let mut view = crowded();

@@ -1,6 +1,7 @@
 //! The preview of a release: `plan`. Made by the same placement and engine that a rollout uses.
 
 mod course;
+mod hooks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -312,6 +313,10 @@ fn place(
         view.slots.push(planned);
     }
     view.slots.sort_by(|a, b| a.slot.cmp(&b.slot));
+    let starts = |slot: &&PlannedSlot| matches!(slot.action, Action::Create | Action::Replace);
+    let mut hosts: Vec<&HostId> = view.slots.iter().filter(starts).map(|slot| &slot.host).collect();
+    hosts.dedup();
+    view.warnings.extend(hooks::without_gpus(&hosts, slots, &releases, fleet, release));
 }
 
 /// The release that is kept warm for a quick way back.

@@ -14,6 +14,8 @@ use crate::service::{Releases, Service, Slots};
 
 use super::{Action, PreviewView, preview, rollout, status};
 
+mod gpus;
+
 /// Three slots on three hosts in the middle of a rollout from r1 to r2: one is there, one is on its way, and
 /// the third one's host is lost.
 fn midway() -> (Service, Slots, Releases, Rollout, FleetView) {

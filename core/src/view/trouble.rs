@@ -10,7 +10,7 @@ use crate::id::{HostId, SlotId};
 use crate::observation::{EngineState, Refusal, SlotStatus};
 use crate::time::Timestamp;
 
-use super::condition::ConditionView;
+use super::condition::{self, ConditionView};
 
 /// Of the disk that holds the engine's data, in percent: from here on a host soon starts nothing new.
 const DISK_FULL: u64 = 95;
@@ -133,6 +133,13 @@ pub fn host_codes(member: &Member, stats: Option<&HostStats>) -> BTreeMap<&'stat
         *codes.entry(code).or_insert(0) += 1;
     }
     codes
+}
+
+/// The conditions of a host itself: its troubles, and what its agent found about it and its devices.
+pub(super) fn of_host(host: &HostId, problems: &[Problem], found: &[ConditionView]) -> Vec<ConditionView> {
+    let mut all = conditions(host, problems);
+    all.extend(condition::of_host(found).cloned());
+    all
 }
 
 /// The troubles of a host in the form of conditions.

@@ -1,10 +1,10 @@
 //! Hooks on a host: once, whatever dies; watched by the journal; stopped when nobody wants them.
 
-use windlass_core::host::{Gpu, GpuAccess};
+use windlass_core::host::{Gpu, GpuAccess, GpuHealth};
 use windlass_core::observation::{TaskObservation, TaskOutcome, TaskState};
 use windlass_core::plan::{Phase, PlanSlot, Task};
 use windlass_core::reconcile::{Container, ContainerState, Memory, StartFailure};
-use windlass_core::release::{Hook, HookHosts};
+use windlass_core::release::{Gpus, Hook, HookHosts};
 use windlass_core::{Digest, Span};
 
 use crate::world::*;
@@ -259,8 +259,7 @@ fn only_hooks_of_the_signed_release_run() {
 }
 
 fn gpu(uuid: &str) -> (String, Gpu) {
-    let (memory, name) = (8 << 30, "L4".to_owned());
-    (uuid.to_owned(), Gpu { uuid: uuid.to_owned(), name, memory, reserved: 0, strangers: 0, parent: None })
+    (uuid.to_owned(), Gpu { uuid: uuid.to_owned(), memory: 8 << 30, ..Gpu::default() })
 }
 
 #[test]
@@ -283,6 +282,49 @@ fn a_hook_gets_free_gpus_or_a_reason() {
     world.run(secs(2));
     let said = world.outcome().to_string();
     assert!(said.ends_with("gpu: no free GPU for the hook: 2 needed, 1 of 1 are free"), "{said}");
+}
+
+/// r1 serves on `a`, and r2 is to start on `b` when its hook has ended.
+#[test]
+fn a_hook_runs_on_the_card_that_the_new_release_gets_after_it() {
+    let mut world = World::new();
+    world.observed.capacity.gpu_access = GpuAccess::Runtime;
+    world.observed.capacity.gpus = ["a", "b"].map(gpu).into();
+    let alone = Some(Gpus { count: 1, memory: None });
+    let r1 = world.release(1, HEALTHY, |spec| spec.resources.gpus = alone);
+    let r2 = world.release(2, HEALTHY, |spec| {
+        spec.resources.gpus = alone;
+        spec.hooks.before = vec![hook(Some(1))];
+    });
+    let on = |uuid: &str, want: PlanSlot| PlanSlot { gpus: vec![uuid.to_owned()], ..want };
+    world.plan(vec![on("a", good(0, r1))]);
+    world.run(secs(60));
+    world.plan(vec![on("b", PlanSlot { phase: Phase::Pulled, ..replacing(0, r2, r1, Phase::Running) })]);
+    world.run(secs(5));
+    with_task(&mut world, task("test"));
+    world.run(secs(2));
+    assert!(matches!(world.told(), TaskState::Running { .. }), "{:?}", world.told());
+    let of =
+        |world: &mut World| world.hook().unwrap().gpus.iter().map(|gpu| gpu.uuid.clone()).collect::<Vec<_>>();
+    assert_eq!(of(&mut world), ["b"]);
+    world.ends(0);
+    world.run(secs(1));
+    assert_eq!(world.outcome(), TaskOutcome::Succeeded);
+    world.plan(vec![on("b", replacing(0, r2, r1, Phase::Running))]);
+    world.run(secs(60));
+    assert!(world.up(&r1) && world.up(&r2), "{}", world.picture(&slot(0)));
+    // What is well, and nothing is planned on, is taken first; bad memory is never given.
+    let mut ill = World::new();
+    ill.observed.capacity.gpu_access = GpuAccess::Runtime;
+    ill.observed.capacity.gpus = ["a", "b", "c", "d"].map(gpu).into();
+    let health = [("a", GpuHealth::Defective), ("b", GpuHealth::Errors)];
+    health.map(|(uuid, health)| ill.observed.capacity.gpus.get_mut(uuid).unwrap().health = health);
+    let r2 = ill.release(2, HEALTHY, |spec| spec.hooks.before = vec![hook(Some(1))]);
+    ill.plan(vec![on("c", PlanSlot { phase: Phase::Pulled, ..good(0, r2) })]);
+    ill.run(secs(5));
+    with_task(&mut ill, task("test"));
+    ill.run(secs(2));
+    assert_eq!(of(&mut ill), ["d"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use comfy_table::Cell;
 use windlass_core::Timestamp;
-use windlass_core::host::{Gpu, GpuLost, HostPolicy};
+use windlass_core::host::{Gpu, GpuHealth, GpuLost, HostPolicy};
 use windlass_core::observation::EngineState;
 use windlass_core::view::HostView;
 
@@ -28,7 +28,7 @@ pub(crate) fn hosts(hosts: &[HostView], now: Timestamp, colour: Colour) -> Strin
             Cell::new(if host.gpus.is_empty() { "-".to_owned() } else { host.gpus.len().to_string() }),
             Cell::new(&host.address),
             Cell::new(or_dash(host.last_seen.map(|at| ago(at, now)))),
-            Cell::new(host.problems.first().map_or("-", |problem| &problem.text)),
+            Cell::new(host.note().map_or_else(|| "-".to_owned(), |note| super::printable(&note))),
         ]
     };
     let headers = [
@@ -50,8 +50,12 @@ pub(crate) fn hosts(hosts: &[HostView], now: Timestamp, colour: Colour) -> Strin
 
 /// One host.
 pub(crate) fn host(host: &HostView, now: Timestamp) -> String {
-    let gpus: Vec<String> =
-        host.gpus.iter().map(|gpu| gpu_line(host, gpu, now)).chain(host.gpus_lost.iter().map(lost)).collect();
+    let gpus: Vec<String> = host
+        .gpus
+        .iter()
+        .map(|gpu| gpu_line(host, gpu, now))
+        .chain(host.gpus_lost.iter().map(|gpu| lost(host, gpu)))
+        .collect();
     let access = host.gpu_access.refusal().filter(|_| !host.gpus.is_empty());
     let stats = host.stats.as_ref().filter(|stats| stats.told_at.is_none() || stats.is_fresh(now));
     let engine = match &host.engine {
@@ -116,26 +120,37 @@ fn gpu_line(host: &HostView, gpu: &Gpu, now: Timestamp) -> String {
     let does = stats.map(|stats| {
         let all = [
             stats.readings.utilization.map(|percent| format!(", {percent:.0}% busy")),
-            Some(format!(", {} used", bytes(stats.memory_used))),
+            stats.memory().map(|(used, _)| format!(", {} used", bytes(used))),
             stats.readings.temperature.map(|celsius| format!(", {celsius:.0} °C")),
         ];
         all.into_iter().flatten().collect::<String>()
     });
     let strangers = (gpu.strangers > 0).then(|| format!("; others hold {}", bytes(gpu.strangers)));
-    let holders = host.gpu_holders.get(&gpu.uuid).map_or(&[][..], Vec::as_slice).iter().map(|holder| {
-        let share = holder.memory.map_or_else(|| "alone".to_owned(), bytes);
-        format!("{} ({share})", holder.slot)
-    });
-    let holders: Vec<String> = holders.collect();
-    let holders = if holders.is_empty() { "free".to_owned() } else { holders.join(", ") };
+    let holders = holders(host, &gpu.uuid).unwrap_or_else(|| "free".to_owned());
+    let health = match gpu.health {
+        GpuHealth::Well => "",
+        GpuHealth::Errors => "; reports ERRORS: given to nobody while others are free",
+        GpuHealth::Defective => "; its memory is BAD: nobody new gets it",
+    };
     let line = format!(
-        "{} {} ({memory}{part}{}): {holders}{}",
+        "{} {} ({memory}{part}{}): {holders}{}{health}",
         gpu.uuid,
         gpu.name,
         does.unwrap_or_default(),
         strangers.unwrap_or_default()
     );
     super::printable(&line)
+}
+
+/// The slots that have a device, and how much of it.
+fn holders(host: &HostView, uuid: &str) -> Option<String> {
+    let holders = host.gpu_holders.get(uuid)?.iter().map(|holder| {
+        let share = holder.memory.map_or_else(|| "alone".to_owned(), bytes);
+        let standby = if holder.standby { ", standby" } else { "" };
+        format!("{} ({share}{standby})", holder.slot)
+    });
+    let holders: Vec<String> = holders.collect();
+    (!holders.is_empty()).then(|| holders.join(", "))
 }
 
 /// `550.90.07, CUDA 12.4`.
@@ -147,8 +162,10 @@ fn driver(host: &HostView) -> Option<String> {
     (!words.is_empty()).then(|| super::printable(&words.join(", ")))
 }
 
-fn lost(gpu: &GpuLost) -> String {
-    super::printable(&format!("{} {}: LOST since {}: {}", gpu.uuid, gpu.name, gpu.since, gpu.why))
+fn lost(host: &HostView, gpu: &GpuLost) -> String {
+    let holders = holders(host, &gpu.uuid).map(|holders| format!("; held by {holders}")).unwrap_or_default();
+    let line = format!("{} {}: LOST since {}: {}{holders}", gpu.uuid, gpu.name, gpu.since, gpu.why);
+    super::printable(&line)
 }
 
 fn policy(policy: &HostPolicy) -> String {

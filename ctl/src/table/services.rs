@@ -137,7 +137,8 @@ pub(crate) fn service(
     text.push_str(&problems(status));
     for instance in status.instances.iter().filter(|instance| !instance.gpus.is_empty()) {
         let (slot, host, gpus) = (instance.slot.index, &instance.host, instance.gpus.join(", "));
-        let line = format!("\nslot {slot} on {host}, {}: GPU {gpus}", instance.release);
+        let line = format!("slot {slot} on {host}, {}: GPU {gpus}", instance.release);
+        text.push('\n');
         text.push_str(&super::printable(&line));
     }
     if status.instances.iter().any(|instance| !instance.gpus.is_empty()) {

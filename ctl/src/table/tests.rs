@@ -99,7 +99,18 @@ fn hosts_in_a_table_and_one_in_full() {
     gpus["gpu_holders"] = json!({ "GPU-1": [
         { "slot": "production/ml/0", "memory": 6_442_450_944_u64 }, { "slot": "production/web/1", "memory": 1_073_741_824 },
     ] });
+    gpus["gpu_holders"]["GPU-3"] = json!([{ "slot": "production/ml/1", "standby": true }]);
+    gpus["gpus"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "uuid": "GPU-4", "name": "L4", "memory": 1, "health": "errors" }));
     insta::assert_snapshot!("host_with_gpus", host(&view(gpus), now()));
+    let mut ill = host_view("web-1", "connected");
+    let found = |code: &str, message: &str| json!({ "code": code, "message": message, "host": "web-1" });
+    ill["conditions"] =
+        json!([found("gpu_lost", "GPU-3 L4 is lost"), found("gpu_errors", "GPU-1 reported XID 48")]);
+    let note = hosts(&[view(ill)], now(), Colour::Off);
+    assert!(note.contains("GPU-3 L4 is lost (and 1 more)"), "{note}");
     assert!(hosts(&[], now(), Colour::Off).contains("windlass host token"));
 }
 
@@ -183,6 +194,18 @@ fn the_printer_lets_the_colours_of_tables_through() {
         assert!(screen.contains("\u{1b}["), "{screen:?}");
         assert_eq!(crate::printer::safe::safe(&screen), screen);
     }
+}
+
+#[test]
+fn gpus_of_instances_stand_on_a_line_each() {
+    let mut status = status_view();
+    status["instances"][0]["gpus"] = json!(["GPU-1", "GPU-2"]);
+    status["instances"][1]["gpus"] = json!(["GPU-3"]);
+    let said = service(&view(status), None, now(), Colour::Off);
+    assert!(
+        said.contains("\nslot 0 on web-0, r2: GPU GPU-1, GPU-2\nslot 1 on web-1, r1: GPU GPU-3\n"),
+        "{said}"
+    );
 }
 
 #[test]

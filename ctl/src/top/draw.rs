@@ -15,7 +15,7 @@ use windlass_core::view::ScreenView;
 
 use super::act::Verb;
 use super::row::{Row, Tone};
-use super::rows::rows;
+use super::rows::{rows, short_names};
 use super::state::Confirm;
 use super::{Asked, State, View};
 use crate::printer::Colour;
@@ -24,6 +24,8 @@ use crate::printer::Colour;
 const WIDEST: u16 = 40;
 /// Columns between two cells.
 const SPACING: u16 = 2;
+/// Columns for names of GPUs in full.
+const WIDE: u16 = 120;
 /// Columns that words in the last cell need.
 const LAST: u16 = 16;
 const HELP: &str = "1-8, Tab  view          /   filter          Enter  details\n\
@@ -68,7 +70,10 @@ pub(crate) fn draw(
     let found = match (screen, asked.at) {
         (Some(screen), Some((at, told))) => {
             // Ages are by the clock of the coordinator, which sets the times that are shown.
-            let found = rows(screen, at + now.since(told));
+            let mut found = rows(screen, at + now.since(told));
+            if screen.board == View::Gpus && body.width < WIDE {
+                found.iter_mut().for_each(short_names);
+            }
             table(frame, body, state, screen, &found, colour);
             found
         }
@@ -223,13 +228,15 @@ fn fitting(headers: &[String], found: &[Row], width: u16) -> Vec<(usize, Option<
     let widest = |(index, header): (usize, &String)| {
         let cells = found.iter().filter_map(|row| row.cells.get(index)).map(|cell| cell.chars().count());
         let widest = cells.chain([header.chars().count()]).max().unwrap_or(0);
-        (index, Some(u16::try_from(widest).unwrap_or(WIDEST).min(WIDEST)))
+        u16::try_from(widest).unwrap_or(WIDEST).min(WIDEST)
     };
-    let mut shown: Vec<(usize, Option<u16>)> = headers.iter().enumerate().take(last).map(widest).collect();
+    let words = headers.last().map_or(LAST, |header| widest((last, header)).min(LAST));
+    let before = headers.iter().enumerate().take(last).map(|column| (column.0, Some(widest(column))));
+    let mut shown: Vec<(usize, Option<u16>)> = before.collect();
     let taken = |shown: &[(usize, Option<u16>)]| -> u16 {
         shown.iter().map(|(_, width)| width.unwrap_or(0) + SPACING).fold(0, u16::saturating_add)
     };
-    while shown.len() > 3 && taken(&shown).saturating_add(LAST) > width {
+    while shown.len() > 3 && taken(&shown).saturating_add(words) > width {
         shown.pop();
     }
     shown.push((last, None));

@@ -10,6 +10,9 @@ use super::traffic;
 use crate::printer::Colour;
 use crate::table;
 
+/// Characters of a UUID that tell two GPUs apart: `GPU-` and the first group.
+const SHORT: usize = 12;
+
 /// The rows of a screen, as they come.
 pub(super) fn rows(screen: &ScreenView, now: Timestamp) -> Vec<Row> {
     screen.rows.iter().map(|row| shown(row, now)).collect()
@@ -51,7 +54,7 @@ fn host(host: &HostView, now: Timestamp) -> Row {
     let old = || host.stats.as_ref().map_or_else(none, |_| text("stale"));
     let of = |cell: Option<String>| cell.unwrap_or_else(old);
     let tone = match host.state.as_str() {
-        "connected" if host.problems.is_empty() => Tone::Well,
+        "connected" if host.note().is_none() => Tone::Well,
         "connected" | "suspect" | "unknown" | "recovering" => Tone::Moving,
         _ => Tone::Bad,
     };
@@ -65,7 +68,7 @@ fn host(host: &HostView, now: Timestamp) -> Row {
         of(fresh.map(|stats| rate(stats.network_rx))),
         of(fresh.map(|stats| rate(stats.network_tx))),
         host.slots.to_string(),
-        text(host.problems.first().map_or("-", |problem| &problem.text)),
+        host.note().map_or_else(none, text),
     ];
     Row { cells, tone, details: table::host(host, now) }
 }
@@ -157,6 +160,18 @@ fn instance(row: &InstanceRow, now: Timestamp) -> Row {
     Row { cells, tone, details: details(&lines) }
 }
 
+fn celsius(degrees: f64) -> String {
+    format!("{degrees:.0} °C")
+}
+
+fn watts(power: f64) -> String {
+    format!("{power:.0} W")
+}
+
+fn of_memory((used, total): (u64, u64)) -> String {
+    format!("{} of {}", table::bytes(used), table::bytes(total))
+}
+
 fn gpu(row: &GpuRow) -> Row {
     let (gpu, used) = (&row.gpu, row.stats.as_ref());
     let readings = used.map(|used| used.readings).unwrap_or_default();
@@ -165,10 +180,10 @@ fn gpu(row: &GpuRow) -> Row {
         text(&gpu.uuid),
         text(&gpu.name),
         percent(readings.utilization),
-        bytes(used.map(|used| used.memory_used)),
+        bytes(used.and_then(|used| used.memory()).map(|(used, _)| used)),
         if gpu.memory == 0 { "unknown".to_owned() } else { bytes(Some(gpu.memory)) },
-        readings.temperature.map_or_else(none, |celsius| format!("{celsius:.0} °C")),
-        readings.power.map_or_else(none, |watts| format!("{watts:.0} W")),
+        readings.temperature.map_or_else(none, celsius),
+        readings.power.map_or_else(none, watts),
         row.state().to_owned(),
     ];
     let tone = match row.state() {
@@ -203,6 +218,10 @@ fn gpu(row: &GpuRow) -> Row {
         ("wrong", some(wrong.join("; "))),
         ("held by", Some(some(holders.join(", ")).unwrap_or_else(|| "nobody".to_owned()))),
         ("others hold", (gpu.strangers > 0).then(|| table::bytes(gpu.strangers))),
+        ("busy", readings.utilization.map(|busy| percent(Some(busy)))),
+        ("memory", used.and_then(|used| used.memory()).map(of_memory)),
+        ("temperature", readings.temperature.map(celsius)),
+        ("power", readings.power.map(watts)),
         ("clock", used.filter(|used| used.clock > 0).map(|used| format!("{} MHz", used.clock))),
         (
             "power limit",
@@ -213,6 +232,17 @@ fn gpu(row: &GpuRow) -> Row {
         ("processes", some(processes.join(", "))),
     ];
     Row { cells, tone, details: details(&lines) }
+}
+
+/// Names a GPU by the beginning of its UUID, and its model without the maker; the details have both in full.
+pub(super) fn short_names(row: &mut Row) {
+    let [_, uuid, model, ..] = row.cells.as_mut_slice() else { return };
+    if uuid.chars().count() > SHORT + 1 {
+        *uuid = uuid.chars().take(SHORT).chain(['…']).collect();
+    }
+    if let Some(rest) = model.strip_prefix("NVIDIA ") {
+        *model = rest.to_owned();
+    }
 }
 
 fn event(event: &EventView) -> Row {

@@ -142,6 +142,29 @@ fn frames_at_80_by_24_and_at_200_by_50() {
 }
 
 #[test]
+fn the_readings_of_gpus_fit_on_a_small_terminal() {
+    let mut host = host_view("h1", "connected");
+    host["gpus"] = json!([{ "uuid": "GPU-8f6d6d8e-1111-2222-3333-444455556666", "name": "NVIDIA H200", "memory": 150_000_000_000_u64 }]);
+    host["stats"] = stats("2026-11-22T12:09:58.000Z");
+    host["stats"]["gpus"][0]["uuid"] = host["gpus"][0]["uuid"].clone();
+    let snapshot = Snapshot { hosts: vec![view(host)], ..snapshot() };
+    let state = State { view: View::Gpus, ..State::default() };
+    let small = frame(&state, &asked(&snapshot, &state, None), (80, 24), AT);
+    for words in ["GPU-8f6d6d8e…  H200 ", " 93% ", " 69.85 GiB ", " 61 °C ", " well"] {
+        assert!(small.contains(words), "{words} is not in\n{small}");
+    }
+    let large = frame(&state, &asked(&snapshot, &state, None), (200, 24), AT);
+    assert!(large.contains("GPU-8f6d6d8e-1111-2222-3333-444455556666  NVIDIA H200"), "{large}");
+    let state = State { details: true, ..state };
+    let details = frame(&state, &asked(&snapshot, &state, None), (80, 24), AT);
+    for words in
+        ["busy        93%", "memory      69.85 GiB of 139.70 GiB", "temperature 61 °C", "power       402 W"]
+    {
+        assert!(details.contains(words), "{words} is not in\n{details}");
+    }
+}
+
+#[test]
 fn services_tell_what_is_unknown_and_why_as_status_does() {
     let mut status = status_view();
     status["unknown"] = json!(2);

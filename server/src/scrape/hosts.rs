@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use windlass_core::fleet::{FleetView, Member, Scheduling};
-use windlass_core::host::{GpuLost, GpuStats, HostStats, Liveness, Pressure, XID_ERRORS};
+use windlass_core::host::{DISK_SIZE, GpuLost, GpuStats, HostStats, Liveness, Pressure, XID_ERRORS};
 use windlass_core::observation::EngineState;
 use windlass_core::view;
 use windlass_core::{HostId, Timestamp};
@@ -150,7 +150,7 @@ fn about(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
 fn disks(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
     let gauges: [(&str, &str, Of<windlass_core::host::DiskStats>); 4] = [
         ("host_disk_used_bytes", "In use on a file system", |of| number(of.used)),
-        ("host_disk_size_bytes", "Size of a file system", |of| number(of.total)),
+        ("host_disk_size_bytes", DISK_SIZE, |of| number(of.total)),
         ("host_disk_inodes_used", "Inodes in use", |of| number(of.inodes_used)),
         ("host_disk_inodes", "Inodes in all; 0 where they are made as needed", |of| number(of.inodes_total)),
     ];
@@ -193,9 +193,7 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         )
     });
     out.gauge("gpu_driver_info", "Versions of the driver of a host's GPUs, which is 1", drivers)?;
-    let gauges: [(&str, &str, Of<GpuStats>); 7] = [
-        ("gpu_memory_used_bytes", "Memory in use on a GPU", |of| number(of.memory_used)),
-        ("gpu_memory_size_bytes", "Memory of a GPU", |of| number(of.memory_total)),
+    let gauges: [(&str, &str, Of<GpuStats>); 5] = [
         ("gpu_throttled", "Whether a GPU is slowed down, by heat or for want of power", |of| {
             yes(of.is_slowed())
         }),
@@ -216,7 +214,9 @@ fn gpus(out: &mut Out<'_>, hosts: &[Host]) -> fmt::Result {
         out.gauge(name, help, of_gpus(hosts, move |gpu| Some(value(gpu))))?;
     }
     // A card that cannot tell has no sample: 0 is a figure.
-    let readings: [(&str, &str, Reading); 5] = [
+    let readings: [(&str, &str, Reading); 7] = [
+        ("gpu_memory_used_bytes", "Memory in use on a GPU", |of| of.memory().map(|(used, _)| number(used))),
+        ("gpu_memory_size_bytes", "Memory of a GPU", |of| of.memory().map(|(_, total)| number(total))),
         ("gpu_busy_ratio", "Share of time in which a GPU was busy", |of| {
             of.readings.utilization.map(|percent| percent / 100.0)
         }),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use windlass_core::Timestamp;
-use windlass_core::rollout::{Rollout, Waiting};
+use windlass_core::rollout::{Kind, Reason, Rollout, Waiting};
 use windlass_core::view::StatusView;
 
 use super::out::{Out, count, number, seconds, yes};
@@ -27,6 +27,8 @@ struct Newest {
     created_at: Timestamp,
     state_since: Timestamp,
     step: Option<u32>,
+    /// Whether a trigger began it, after the release that it leaves had succeeded.
+    is_triggered: bool,
     release: u64,
     /// The things that it waits for, by kind.
     waits: BTreeMap<String, usize>,
@@ -58,6 +60,8 @@ pub(super) fn look(view: StatusView, rollout: Option<&Rollout>, waiting: &[Waiti
         created_at: rollout.created_at,
         state_since: rollout.state_since,
         step: rollout.shift.as_ref().map(|shift| shift.taken),
+        is_triggered: rollout.kind == Kind::Rollback
+            && matches!(rollout.reason, Some(Reason::Trigger { .. })),
         release: rollout.to.counter.0,
         waits,
     });
@@ -139,6 +143,9 @@ pub(super) fn write(out: &mut Out<'_>, services: &[Service], now: Timestamp) -> 
         .rollout
         .as_ref()
         .is_some_and(|rollout| !rollout.is_final))));
+    each!("rollout_triggered", "Whether a trigger began it, to leave a release that had succeeded", |of| {
+        Some(yes(of.rollout.as_ref()?.is_triggered))
+    });
     each!("rollout_release", "Number of the release that the newest rollout goes to", |of| Some(number(
         of.rollout.as_ref()?.release
     )));

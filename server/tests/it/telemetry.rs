@@ -104,6 +104,7 @@ async fn prometheus_reads_everything_in_both_formats() {
         ("windlass_service_healthy_instances", "gauge"),
         ("windlass_service_minimum_instances", "gauge"),
         ("windlass_rollout_duration_seconds", "gauge"),
+        ("windlass_rollout_triggered", "gauge"),
         ("windlass_instance_cpu_seconds_total", "counter"),
         ("windlass_instance_gpu_memory_used_bytes", "gauge"),
         ("windlass_instance_gpu_memory_limit_bytes", "gauge"),

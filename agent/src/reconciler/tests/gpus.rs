@@ -1,6 +1,6 @@
 //! GPUs whose library hangs in the middle of a deploy: what serves goes on, and the deploy with it when they answer again.
 
-use windlass_core::host::{Gpu, Silent};
+use windlass_core::host::{Gpu, GpuLost, Silent};
 use windlass_core::release::Gpus;
 
 use super::*;
@@ -15,6 +15,27 @@ impl Host {
         let seen = Seen { gpus: vec![gpu], silent, at: Some(Instant::now()), ..Seen::default() };
         self.gpus.send_replace(Arc::new(seen));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_runs_on_a_lost_card_says_so() {
+    let mut host = Host::new();
+    host.see_gpu(false);
+    let one = host.release(1, |spec| spec.resources.gpus = Some(Gpus { count: 1, memory: None }));
+    host.plan(vec![PlanSlot { good: true, gpus: vec!["GPU-1".to_owned()], ..running(0, one) }]);
+    host.settled().await;
+    assert_eq!(host.observation.borrow().conditions, []);
+    let (uuid, why) = ("GPU-1".to_owned(), "it has fallen off the bus".to_owned());
+    let lost = vec![GpuLost { uuid, why, ..GpuLost::default() }];
+    host.gpus.send_replace(Arc::new(Seen { lost, at: Some(Instant::now()), ..Seen::default() }));
+    let said = |seen: &Arc<Observation>| seen.conditions.iter().any(|found| found.slot.is_some());
+    let mut told = host.observation.clone();
+    tokio::time::timeout(Duration::from_secs(60), told.wait_for(said)).await.unwrap().unwrap();
+    let seen = host.observation.borrow().clone();
+    let [found] = seen.conditions.as_slice() else { panic!("{:?}", seen.conditions) };
+    assert_eq!((found.code.as_str(), found.device.as_deref()), ("gpu_lost", Some("GPU-1")));
+    assert_eq!(found.slot.as_ref(), Some(&seen.slots[0].slot));
+    assert!(found.message.starts_with("its GPU GPU-1 is lost (it has fallen off the bus)"), "{found}");
 }
 
 #[tokio::test(start_paused = true)]

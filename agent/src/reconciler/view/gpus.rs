@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use windlass_core::Timestamp;
-use windlass_core::condition::Condition;
+use windlass_core::condition::{Condition, ConditionCode};
 use windlass_core::host::Gpu;
-use windlass_core::reconcile::Container;
 use windlass_core::reconcile::room::Capacity;
+use windlass_core::reconcile::{Container, is_task};
 
 use super::Options;
 use crate::gpu::faults::{self, Faults};
@@ -91,8 +91,21 @@ impl Gpus {
         self.faults.counted()
     }
 
-    /// Conditions of the GPUs, for people.
-    pub(super) fn conditions(&self) -> Vec<Condition> {
-        self.decided.conditions.clone()
+    /// Conditions of the GPUs, and of slots that run on one that is lost, for people.
+    pub(super) fn conditions<'a>(&self, containers: impl Iterator<Item = &'a Container>) -> Vec<Condition> {
+        let up = containers.filter(|seen| seen.state.is_up() && !is_task(&seen.instance));
+        let of_slots = up.flat_map(|seen| {
+            let lost =
+                self.decided.lost.iter().filter(|lost| seen.gpus.iter().any(|gpu| gpu.uuid == lost.uuid));
+            lost.map(|lost| {
+                let message = format!(
+                    "its GPU {} is lost ({}); it gets another one when one of this host is free",
+                    lost.uuid, lost.why
+                );
+                let found = Condition::of_device(ConditionCode::GpuLost, &lost.uuid, message);
+                Condition { slot: Some(seen.slot.clone()), ..found }
+            })
+        });
+        self.decided.conditions.iter().cloned().chain(of_slots).collect()
     }
 }

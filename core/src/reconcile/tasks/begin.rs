@@ -83,7 +83,8 @@ fn launch(turn: &mut Turn<'_>, want: &PlanSlot, task: &Task) -> Result<Option<La
     }))
 }
 
-/// Devices that nothing holds, and that no slot which runs by the plan is about to hold.
+/// Devices that nothing holds, and that no slot is about to hold by the plan: those that are well first, and of these those that
+/// nothing is planned on.
 fn devices(turn: &Turn<'_>, count: u32) -> Result<Vec<GpuClaim>, Refusal> {
     if count == 0 {
         return Ok(Vec::new());
@@ -95,23 +96,35 @@ fn devices(turn: &Turn<'_>, count: u32) -> Result<Vec<GpuClaim>, Refusal> {
     if let Some(why) = &capacity.gpus_silent {
         return Err(no_room(&room::Shortage::GpusSilent(why.clone())));
     }
-    let runs = |want: &&&PlanSlot| {
-        want.phase.runs() || want.previous.as_ref().is_some_and(|previous| previous.phase.runs())
-    };
-    let planned = turn.wanted.values().filter(runs).flat_map(|want| &want.gpus).map(String::as_str);
-    let held = turn.claims.values().chain(&turn.task_claims).flat_map(|need| need.gpus.keys());
-    let taken: BTreeSet<&str> = planned.chain(held.map(String::as_str)).collect();
+    let of = |want: &'_ &PlanSlot| want.gpus.clone();
+    let planned: BTreeSet<String> = turn.wanted.values().flat_map(of).collect();
+    let soon = turn.wanted.values().filter(|want| is_about_to_start(turn, want)).flat_map(of);
+    let held = turn.claims.values().chain(&turn.task_claims).flat_map(|need| need.gpus.keys().cloned());
+    let taken: BTreeSet<String> = soon.chain(held).collect();
     let reserve = turn.desired.local.policy.gpu_reserve.bytes();
     // Processes that are in no container of ours may hold one as well.
-    let usable = |gpu: &Gpu| device_fits(gpu, None, GpuTaken::Exclusively, reserve).is_ok();
-    let free = capacity.gpus.iter().filter(|(uuid, gpu)| !taken.contains(uuid.as_str()) && usable(gpu));
-    let free: Vec<&String> = free.map(|(uuid, _)| uuid).take(count as usize).collect();
+    let usable =
+        |gpu: &Gpu| gpu.health.is_given() && device_fits(gpu, None, GpuTaken::Exclusively, reserve).is_ok();
+    let free = capacity.gpus.iter().filter(|(uuid, gpu)| !taken.contains(*uuid) && usable(gpu));
+    let mut free: Vec<(&String, &Gpu)> = free.collect();
+    free.sort_by_key(|(uuid, gpu)| (gpu.health, planned.contains(*uuid)));
     if free.len() < count as usize {
         let (here, free) = (capacity.gpus.len(), free.len());
         let detail = format!("gpu: no free GPU for the hook: {count} needed, {free} of {here} are free");
         return Err(refused(RefusalCode::NoRoom, detail));
     }
-    Ok(free.into_iter().map(|uuid| GpuClaim { uuid: uuid.clone(), memory: None }).collect())
+    let given = free.into_iter().take(count as usize);
+    Ok(given.map(|(uuid, _)| GpuClaim { uuid: uuid.clone(), memory: None }).collect())
+}
+
+/// Whether an instance of the slot may start on the devices of its plan at any time: its target, or what that replaces where nothing
+/// of it is left here. One that is pulled gets its devices after the hook.
+fn is_about_to_start(turn: &Turn<'_>, want: &PlanSlot) -> bool {
+    let previous = want.previous.as_ref().filter(|previous| previous.phase.runs());
+    let is_here = |release| {
+        turn.by_slot.get(&want.slot).is_some_and(|all| all.iter().any(|seen| seen.release == release))
+    };
+    want.phase.runs() || previous.is_some_and(|previous| !is_here(previous.release))
 }
 
 fn room(turn: &Turn<'_>, release: &VerifiedRelease, gpus: &[GpuClaim]) -> Result<(), Refusal> {

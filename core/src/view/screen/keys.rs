@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use crate::host::GpuStats;
 use crate::time::Timestamp;
 
 use super::super::{EventView, HostView, RolloutView};
@@ -88,7 +89,7 @@ fn host(host: &HostView, now: Timestamp) -> Vec<Key<'_>> {
         number(fresh.map(|stats| stats.network_rx)),
         number(fresh.map(|stats| stats.network_tx)),
         Key::Number(f64::from(host.slots)),
-        host.problems.first().map_or(Key::None, |problem| words(&problem.text)),
+        host.note().map_or(Key::None, words),
     ]
 }
 
@@ -144,8 +145,8 @@ fn gpu(row: &GpuRow) -> Vec<Key<'_>> {
         words(&row.gpu.uuid),
         words(&row.gpu.name),
         number(used.and_then(|used| used.readings.utilization)),
-        count(used.map(|used| used.memory_used)),
-        count(Some(row.gpu.memory)),
+        count(used.and_then(GpuStats::memory).map(|(used, _)| used)),
+        count(Some(row.gpu.memory).filter(|memory| *memory > 0)),
         number(used.and_then(|used| used.readings.temperature)),
         number(used.and_then(|used| used.readings.power)),
         words(row.state()),

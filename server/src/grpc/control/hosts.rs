@@ -50,7 +50,7 @@ pub(super) fn list(coordinator: &Coordinator, caller: &Caller) -> Result<Bytes, 
     });
     // Most of a long list would be what each of thousands of containers uses.
     views.iter_mut().filter_map(|view| view.stats.as_mut()).for_each(|stats| stats.instances.clear());
-    views.iter_mut().for_each(|view| view.conditions.clear());
+    views.iter_mut().for_each(HostView::for_list);
     views.iter_mut().for_each(|view| narrow(view, caller));
     answer::whole(&views, "`windlass host show` tells of one host")
 }

@@ -25,7 +25,7 @@ pub(super) async fn look(coordinator: &Coordinator, board: Board) -> Looked {
     let rows = match board {
         Board::Hosts => {
             let put = |mut view: Box<HostView>, rows: &mut Vec<RowView>| {
-                view.conditions = Vec::new();
+                view.for_list();
                 rows.push(RowView::Host(view));
             };
             hosts(coordinator, now, |_| true, put).await
