@@ -50,7 +50,6 @@ pub enum GpuHealth {
 
 impl GpuHealth {
     /// Whether nothing is known against it.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub const fn is_well(&self) -> bool {
         matches!(self, Self::Well)
     }

@@ -215,7 +215,9 @@ impl Checks {
         }
         self.led.returns += 1;
         if missing.is_empty() {
-            excuses.into_iter().for_each(|why| drop(self.exempts(why)));
+            for why in excuses {
+                self.exempts(why);
+            }
         } else if !(had > had.rest() && self.exempts(Exemption::Leads)) {
             let names: Vec<String> = missing.iter().map(ToString::to_string).collect();
             let line = format!(
