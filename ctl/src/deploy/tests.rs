@@ -169,7 +169,7 @@ fn every_end_has_a_sentence() {
     default/web r3: aborted, back at r2
     default/web r3: failed before anything was changed
     default/web r3: failed; manual action required
-    default/web r3: another rollout took over
+    default/web r3: another command took over
     default/web r3: goes on
     ");
 }
