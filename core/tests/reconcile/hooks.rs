@@ -318,7 +318,9 @@ fn a_hook_runs_on_the_card_that_the_new_release_gets_after_it() {
     ill.observed.capacity.gpu_access = GpuAccess::Runtime;
     ill.observed.capacity.gpus = ["a", "b", "c", "d"].map(gpu).into();
     let health = [("a", GpuHealth::Defective), ("b", GpuHealth::Errors)];
-    health.map(|(uuid, health)| ill.observed.capacity.gpus.get_mut(uuid).unwrap().health = health);
+    for (uuid, health) in health {
+        ill.observed.capacity.gpus.get_mut(uuid).unwrap().health = health;
+    }
     let r2 = ill.release(2, HEALTHY, |spec| spec.hooks.before = vec![hook(Some(1))]);
     ill.plan(vec![on("c", PlanSlot { phase: Phase::Pulled, ..good(0, r2) })]);
     ill.run(secs(5));

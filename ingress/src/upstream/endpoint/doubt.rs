@@ -109,7 +109,9 @@ mod tests {
     fn an_unready_endpoint_is_out_until_its_probe_is_answered() {
         let (limits, now) = (Limits::default(), Instant::now());
         let before = endpoint(now);
-        (0..limits.unready_after).for_each(|_| drop(before.probed(false, &limits, now)));
+        for _ in 0..limits.unready_after {
+            before.probed(false, &limits, now);
+        }
         let after = endpoint(now);
         after.take_doubt(&told(&before, &limits, now).unwrap(), &limits, now);
         assert!(after.is_left_out(&limits, now));
