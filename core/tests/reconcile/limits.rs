@@ -176,7 +176,13 @@ fn fallback_is_made_again_on_its_own_devices() {
         world.plan(vec![on(good(1, one), "a")]);
         world.run(secs(30));
         assert_eq!(devices(&world, &one), ["a"], "{case}");
-        world.plan(vec![on(replacing(1, two, one, Phase::Running), "b")]);
+        // The image of the other service is there before the device is free.
+        let other = world.release(3, HEALTHY, alone);
+        let mut slots = vec![on(replacing(1, two, one, Phase::Running), "b")];
+        if is_taken {
+            slots.insert(0, PlanSlot { phase: Phase::Pulled, ..on(good(0, other), "a") });
+        }
+        world.plan(slots);
         world.run(secs(5));
         assert_eq!(
             (devices(&world, &one), devices(&world, &two)),
@@ -188,7 +194,6 @@ fn fallback_is_made_again_on_its_own_devices() {
             world.observed.capacity.gpus.remove("a");
         }
         if is_taken {
-            let other = world.release(3, HEALTHY, alone);
             world.plan(vec![on(good(0, other), "a"), on(replacing(1, two, one, Phase::Running), "b")]);
         }
         world.run(secs(60));

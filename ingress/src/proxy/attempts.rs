@@ -133,14 +133,17 @@ pub(super) async fn attempt(
             failed.push(Arc::clone(&endpoint));
         }
         tried.push(endpoint);
-        let unreached = matches!(last, Failure::Unreachable) && others.is_none();
-        let is_last = tried.len() > MORE || target.endpoints(routed.release).len() <= tried.len();
-        if unreached && is_last {
-            // Nothing was sent: another release takes it rather than nobody.
+        let may_try_more = again && tried.len() <= MORE && (free || shared.budget.take());
+        let is_last = !may_try_more || target.endpoints(routed.release).len() <= tried.len();
+        if is_last && matches!(last, Failure::Unreachable) && others.is_none() {
+            // Nothing was sent: another release takes it rather than nobody. That one has the room, as its weight may rise to all.
             others = target.others(routed.release);
+            if others.is_some() {
+                exchange.counters().retried();
+                continue;
+            }
         }
-        let may_go_on = tried.len() <= MORE || (unreached && others.is_some());
-        if !again || !may_go_on || !(free || shared.budget.take()) {
+        if !may_try_more {
             return Err(last);
         }
         exchange.counters().retried();

@@ -42,11 +42,11 @@ impl Target {
         }
     }
 
-    /// Whether a release was chosen by weight that has no endpoint to which connections can be made.
+    /// Whether a release was chosen by weight, and connections to each of its endpoints fail.
     pub(super) fn is_out_of_reach(&self, chosen: Chosen, now: Instant) -> bool {
         let endpoints = self.endpoints(chosen);
         let weighted = matches!(chosen, Chosen::One { matched: false, .. });
-        weighted && endpoints.iter().all(|endpoint| endpoint.is_out_of_reach(now))
+        weighted && !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.is_out_of_reach(now))
     }
 
     /// The endpoints of all releases but the one that was chosen by weight; `None` if there are none. What was chosen by a match

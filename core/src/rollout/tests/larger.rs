@@ -1,8 +1,13 @@
 //! A release that needs more than the one before: a slot stays on its host only where that has room for it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use super::elsewhere::{assert_settled, host, hosts_of, web, world_of};
+use super::elsewhere::{MIB, assert_settled, host, hosts_of, web, world_of};
+use super::shifting::World;
+use crate::Size;
+use crate::host::Limit;
 use crate::release::Release;
 use crate::rollout::{Kind, State};
 
@@ -16,10 +21,23 @@ fn rolling(counter: u64, memory: &str) -> Release {
     })
 }
 
+/// Three slots at r1 on hosts that hold three instances each, two of them of a neighbour, and `others` that are empty.
+fn crowded(r1: &Release, others: &[u64]) -> World {
+    let mut world = world_of(r1, others);
+    let neighbour = rolling(9, "128MiB");
+    for n in 0..3 {
+        let member = world.fleet.members.get_mut(&host(n)).unwrap();
+        let size = Size::from_bytes(3 * 64 * MIB + 32 * MIB);
+        Arc::make_mut(&mut member.facts).policy.max_memory = Limit::Bytes(size);
+        member.taken.add_instance(&neighbour.spec, &[]);
+    }
+    world
+}
+
 #[test]
 fn a_release_too_large_for_its_hosts_moves_to_others() {
     let (r1, r2) = (rolling(1, "64MiB"), rolling(2, "128MiB"));
-    let mut world = world_of(&r1, &[4, 4]);
+    let mut world = crowded(&r1, &[4, 4]);
     world.begin(&r2, Kind::Deploy);
     world.until("succeeds", |world| {
         assert!(world.running(&r1) + world.running(&r2) >= 2, "one may be away");
@@ -34,7 +52,7 @@ fn a_release_too_large_for_its_hosts_moves_to_others() {
 #[test]
 fn a_release_too_large_for_every_host_touches_nothing() {
     let (r1, r2) = (rolling(1, "64MiB"), rolling(2, "128MiB"));
-    let mut world = world_of(&r1, &[]);
+    let mut world = crowded(&r1, &[]);
     let before = world.slots.clone();
     world.begin(&r2, Kind::Deploy);
     world.until("ends", |world| world.state().is_final());
@@ -46,7 +64,7 @@ fn a_release_too_large_for_every_host_touches_nothing() {
 #[test]
 fn a_release_that_fits_once_the_old_one_has_stopped_stays() {
     let (r1, r2) = (rolling(1, "64MiB"), rolling(2, "96MiB"));
-    let mut world = world_of(&r1, &[4]);
+    let mut world = crowded(&r1, &[4]);
     world.begin(&r2, Kind::Deploy);
     world.until("succeeds", |world| world.state() == State::Succeeded);
     assert_eq!(hosts_of(&world, &r2), ["0@h0000", "1@h0001", "2@h0002"]);
