@@ -105,6 +105,7 @@ ifdef SEED
 	$(SIM) --seed $(SEED) $(if $(STRICT),--strict)
 else
 	$(SIM) --seeds $(or $(SEEDS),2000) $(if $(STRICT),--strict)
+	$(SIM) --seeds 300 --strict
 	$(SIM) --seeds 50 --store sled
 endif
 

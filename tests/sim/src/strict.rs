@@ -37,26 +37,26 @@ const fn excuses_nothing(trouble: &Trouble) -> bool {
     match trouble {
         T::AgentCrash(_)
         | T::AgentDoom(_)
-        | T::CenterCrash
-        | T::CenterDoom
         | T::Break(_)
         | T::NoRegistry(_)
         | T::Forgery(_)
-        | T::Misdelivery(_)
-        | T::DiskFull(_)
-        | T::Flaky(_)
-        | T::EdgeTakenOver(_) => true,
-        // Nobody knows what runs on a host that is away, instances that end by themselves serve nobody, and what was lost or set back
-        // misleads those who have it.
+        | T::Misdelivery(_) => true,
+        // A host without its coordinator stops what it must, nobody knows what runs on a host that is away, instances that end by
+        // themselves serve nobody, an ingress that has just begun is not waited for, and what was lost or set back misleads.
         T::Cut(_)
         | T::CutUp(_)
         | T::CutDown(_)
         | T::Off(_)
+        | T::Flaky(_)
         | T::EngineDown(_)
         | T::EngineHung(_)
         | T::EngineRestart(_)
         | T::Killed(_)
+        | T::CenterCrash
+        | T::CenterDoom
+        | T::DiskFull(_)
         | T::EdgeKilled(_)
+        | T::EdgeTakenOver(_)
         | T::EdgeGone(_)
         | T::CenterOld
         | T::DiskLost(_)
@@ -70,7 +70,7 @@ const fn decides_alone(action: &Action) -> bool {
     use windlass_core::rollout::{RolloutCommand, ServiceCommand};
     use windlass_server::embedded::HostAction;
     match action {
-        Action::Deploy(_, behaviour) => never_served(*behaviour),
+        Action::Deploy(_, behaviour) => never_fails(*behaviour),
         Action::Again(..)
         | Action::Resubmit(..)
         | Action::Forge(_)
@@ -96,7 +96,10 @@ const fn decides_alone(action: &Action) -> bool {
     }
 }
 
-/// Whether no instance of such a release serves and then fails.
-const fn never_served(behaviour: Behaviour) -> bool {
-    !matches!(behaviour, Behaviour::CrashesLater | Behaviour::TurnsUnready | Behaviour::Hangs)
+/// Whether no instance of such a release begins and then fails by itself.
+const fn never_fails(behaviour: Behaviour) -> bool {
+    matches!(
+        behaviour,
+        Behaviour::Good | Behaviour::CannotPull | Behaviour::WrongImage | Behaviour::CannotStart
+    )
 }
