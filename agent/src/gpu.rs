@@ -47,7 +47,7 @@ pub struct DeviceError {
     pub at: Timestamp,
 }
 
-/// What an agent knew of GPUs when it last looked.
+/// The GPUs as an agent knew them when it last looked.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// Those that there were.

@@ -177,7 +177,7 @@ impl Taken {
             fits.map_err(|why| refused.add(&gpu.uuid, &why)).is_ok()
         };
         let mut free: Vec<&Gpu> = facts.gpus.iter().filter(fits).collect();
-        // What is well comes first. Shares come together, the fullest device first, so that others stay whole.
+        // Devices that are well come first. Shares come together, the fullest device first, so that others stay whole.
         free.sort_by_key(|gpu| {
             let is_shared = share != GpuTaken::Exclusively && self.gpus.contains_key(&gpu.uuid);
             let used = match self.gpus.get(&gpu.uuid) {

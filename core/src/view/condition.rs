@@ -64,7 +64,7 @@ pub fn conditions(host: &HostId, seen: &Observation) -> Vec<ConditionView> {
     found
 }
 
-/// What its agent found about the host itself or a device of it.
+/// The findings of its agent about the host itself or a device of it.
 pub(super) fn of_host(found: &[ConditionView]) -> impl Iterator<Item = &ConditionView> {
     found.iter().filter(|found| found.slot.is_none() && found.instance.is_none())
 }

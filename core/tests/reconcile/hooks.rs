@@ -313,7 +313,7 @@ fn a_hook_runs_on_the_card_that_the_new_release_gets_after_it() {
     world.plan(vec![on("b", replacing(0, r2, r1, Phase::Running))]);
     world.run(secs(60));
     assert!(world.up(&r1) && world.up(&r2), "{}", world.picture(&slot(0)));
-    // What is well, and nothing is planned on, is taken first; bad memory is never given.
+    // A device that is well, and has nothing planned on it, is taken first; bad memory is never given.
     let mut ill = World::new();
     ill.observed.capacity.gpu_access = GpuAccess::Runtime;
     ill.observed.capacity.gpus = ["a", "b", "c", "d"].map(gpu).into();

@@ -206,7 +206,7 @@ pub(super) fn missing(
     };
     let Some(side) = free_side(dispositions).filter(|_| !failed) else { return Ok(None) };
     let gpus = devices::of_launch(turn, context, &release);
-    // What goes back gets the devices of the target when nothing of the slot has them any more.
+    // An instance that goes back gets the devices of the target when nothing of the slot has them any more.
     if release.digest != want.release
         && devices::is_held(&Need::of_release(&release.release.spec, &gpus), dispositions)
     {

@@ -32,7 +32,7 @@ fn a_plan_warns_of_a_hook_that_finds_no_gpu() {
     );
 }
 
-/// What its agent says of a device is said of the host, in a list too.
+/// The word of its agent about a device is said of the host, in a list too.
 #[test]
 fn errors_of_a_gpu_are_conditions_of_its_host() {
     let mut fleet = fleet(1);
