@@ -131,11 +131,21 @@ impl Taken {
 
     /// Returns the GPUs for one more instance of `spec`, or the reason why it does not fit beside what is taken.
     pub fn fit(&self, facts: &HostFacts, spec: &Spec) -> Result<Vec<String>, NoRoom> {
+        self.fit_again(facts, spec, &[])
+    }
+
+    /// The same for an instance in the place of one with the GPUs `held`: it gets those first, whatever their health.
+    pub(crate) fn fit_again(
+        &self,
+        facts: &HostFacts,
+        spec: &Spec,
+        held: &[String],
+    ) -> Result<Vec<String>, NoRoom> {
         self.fit_processes(facts, spec)?;
         if let Some(port) = spec.ports.values().filter_map(|p| p.host).find(|p| self.ports.contains(p)) {
             return Err(NoRoom::Port(port));
         }
-        self.fit_gpus(facts, spec, &[])
+        self.fit_gpus(facts, spec, held)
     }
 
     /// Checks that there is memory and CPU for one more instance of `spec`.

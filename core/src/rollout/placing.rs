@@ -195,7 +195,8 @@ fn with_room(planner: &Planner<'_>, mut keep: Vec<SlotId>, release: &Release) ->
             return true;
         }
         let taken = taken.entry(host).or_insert_with(|| member.taken.clone());
-        let Ok(gpus) = taken.fit(&member.facts, &release.spec) else { return false };
+        let held = &planner.slots[slot].target().gpus;
+        let Ok(gpus) = taken.fit_again(&member.facts, &release.spec, held) else { return false };
         taken.add_instance(&release.spec, &gpus);
         true
     });

@@ -1,6 +1,7 @@
 //! Slots whose device is lost on a host that has no other for them.
 
 use super::*;
+use crate::host::GpuHealth;
 use crate::rollout::State;
 use crate::view::preview;
 
@@ -11,15 +12,24 @@ fn edited(counter: u64, edit: impl FnOnce(&mut serde_json::Value)) -> Release {
     })
 }
 
-/// The fleet after the slot's device and its neighbour were lost on the first of `hosts`, and a deploy over that: where its slots
-/// are to run, and why not, if it is refused.
-fn deployed_over(hosts: usize, edit: fn(&mut serde_json::Value)) -> (Vec<String>, Option<String>) {
+/// The slot's device and its neighbour are lost.
+fn lose_both(fleet: &mut FleetView) {
+    lose(fleet, "gpu-0");
+    lose(fleet, "gpu-1");
+}
+
+/// A deploy over a slot on the first of `hosts`, whose devices have come to `harm`: where its slots are to run, and why not, if it
+/// is refused.
+fn deployed_over(
+    hosts: usize,
+    edit: fn(&mut serde_json::Value),
+    harm: fn(&mut FleetView),
+) -> (Vec<String>, Option<String>) {
     let (before, to) = (edited(1, edit), edited(2, edit));
     let mut fleet = fleet(hosts);
     let (service, mut slots, mut releases) = steady(&before, 1, &mut fleet);
     slots.values_mut().for_each(|slot| slot.edit(|part| part.gpus = vec!["gpu-0".to_owned()]));
-    lose(&mut fleet, "gpu-0");
-    lose(&mut fleet, "gpu-1");
+    harm(&mut fleet);
     let shown = preview(&service, &slots, &releases, &fleet, &to, reference(&to).digest, at(100));
     releases.insert(reference(&to).digest, to.clone());
     let target = crate::rollout::tests::midway::deploy(&to, false);
@@ -36,8 +46,8 @@ fn deployed_over(hosts: usize, edit: fn(&mut serde_json::Value)) -> (Vec<String>
 
 #[test]
 fn a_deploy_leaves_a_host_that_has_lost_its_gpus() {
-    assert_eq!(deployed_over(2, |_| {}), (vec!["gpu-0 on h0001".to_owned()], None));
-    let (new, why) = deployed_over(1, |_| {});
+    assert_eq!(deployed_over(2, |_| {}, lose_both), (vec!["gpu-0 on h0001".to_owned()], None));
+    let (new, why) = deployed_over(1, |_| {}, lose_both);
     assert!(new.is_empty(), "{new:?}");
     let why = why.unwrap();
     assert!(why.contains("h0000: no room: gpu: 1 needed, the host has none"), "{why}");
@@ -48,11 +58,19 @@ fn a_slot_whose_volume_is_there_is_not_moved() {
     let volume = |json: &mut serde_json::Value| {
         json["spec"]["volumes"] = json!({ "data": { "mount": "/data", "read_only": false } });
     };
-    let (new, why) = deployed_over(2, volume);
+    let (new, why) = deployed_over(2, volume, lose_both);
     assert!(new.is_empty(), "{new:?}");
     let want =
         "h0000 has lost gpu-0 of production/web/0, no other GPU of it is free, and its named volume is there";
     assert!(why.as_deref().is_some_and(|why| why.contains(want)), "{why:?}");
+}
+
+#[test]
+fn a_slot_keeps_a_bad_device_where_no_other_is() {
+    let both_bad = |fleet: &mut FleetView| {
+        facts(fleet).gpus.iter_mut().for_each(|gpu| gpu.health = GpuHealth::Defective);
+    };
+    assert_eq!(deployed_over(1, |_| {}, both_bad), (vec!["gpu-0 on h0000".to_owned()], None));
 }
 
 #[test]
