@@ -17,7 +17,7 @@ use super::model::{Failure, KEEP_OLD, Kind, MAX_FAILURES, Progress, Reason, Roll
 use super::planner::Planner;
 use super::trial;
 
-pub(crate) use late::no_progress;
+pub(crate) use late::{hindrance, no_progress};
 
 /// The slots of the new release, without those on hosts that were lost at a deadline.
 pub(crate) fn counted(planner: &Planner<'_>, to: &Digest) -> Vec<SlotId> {

@@ -96,9 +96,7 @@ pub(crate) fn step(planner: &mut Planner<'_>) {
         planner.rollout().state_since = now;
         return;
     }
-    let of_slot = ending::no_progress(planner, to, spec);
-    let is_plain = matches!(of_slot, Reason::NoProgress(_));
-    let plain = || Reason::NotSteady(crate::units::Span::from_secs(given.as_secs()));
-    let reason = if is_plain { plain() } else { of_slot };
+    let plain = Reason::NotSteady(crate::units::Span::from_secs(given.as_secs()));
+    let reason = ending::hindrance(planner, to, spec).unwrap_or(plain);
     ending::on_failure(planner, spec, reason);
 }

@@ -15,6 +15,11 @@ use super::{Faults, counted};
 
 /// Ends a rollout that got no further: the state of the slots that are not there yet is written down as its failures.
 pub(crate) fn no_progress(planner: &mut Planner<'_>, to: ReleaseRef, spec: &Spec) -> Reason {
+    hindrance(planner, to, spec).unwrap_or(Reason::NoProgress(spec.progress_deadline))
+}
+
+/// Writes down the state of the slots that are not there yet, and answers with that of the first, if it is known.
+pub(crate) fn hindrance(planner: &mut Planner<'_>, to: ReleaseRef, spec: &Spec) -> Option<Reason> {
     let mut faults = Faults::default();
     for slot in counted(planner, &to.digest) {
         let facts = planner.facts(&slot);
@@ -32,8 +37,7 @@ pub(crate) fn no_progress(planner: &mut Planner<'_>, to: ReleaseRef, spec: &Spec
             faults.failed(facts.host(), &slot, &evidence);
         }
     }
-    let plain = Reason::NoProgress(spec.progress_deadline);
-    faults.record(planner).unwrap_or(plain)
+    faults.record(planner)
 }
 
 fn evidence(to: ReleaseRef, clock: Clock, reason: FailureReason, at: Timestamp) -> Evidence {
