@@ -1,20 +1,16 @@
-//! Whose name it is: a host name with a path leads to one service of an environment.
+//! Whose name it is: a host name with a path leads to one service.
 
-use crate::id::ServiceName;
 use crate::release::{Release, Route};
 
-/// The first name of `release` that a service of the same environment has already, and that service.
+/// The first name of `release` that one of `others` has already, and that one. Releases of the same service are no others.
 pub fn taken<'a>(
     release: &'a Release,
     others: impl IntoIterator<Item = &'a Release>,
-) -> Option<(&'a Route, &'a ServiceName)> {
-    let others = others.into_iter();
-    let mut others =
-        others.filter(|other| other.environment == release.environment && other.service != release.service);
-    others.find_map(|other| {
+) -> Option<(&'a Route, &'a Release)> {
+    let mine = release.service_id();
+    others.into_iter().filter(|other| other.service_id() != mine).find_map(|other| {
         let theirs = &other.spec.traffic.routes;
-        let mine = release.spec.traffic.routes.iter();
-        let mut mine = mine.filter(|route| theirs.iter().any(|other| route.is_same_name(other)));
-        mine.next().map(|route| (route, &other.service))
+        let is_taken = |route: &&Route| theirs.iter().any(|other| route.is_same_name(other));
+        release.spec.traffic.routes.iter().find(is_taken).map(|route| (route, other))
     })
 }

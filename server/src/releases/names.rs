@@ -21,8 +21,8 @@ pub(crate) fn check(state: &State, release: &Release) -> Result<(), ReleaseError
             return Err(ReleaseError::NameNotAllowed { host, environment });
         }
     }
-    if let Some((route, service)) = taken(release, others(state, &release.environment)) {
-        return Err(ReleaseError::NameTaken { name: route.name(), service: service.clone() });
+    if let Some((route, other)) = taken(release, others(state, &release.environment)) {
+        return Err(ReleaseError::NameTaken { name: route.name(), service: other.service.clone() });
     }
     if let Some((name, service, host)) = taken_elsewhere(state, release) {
         return Err(ReleaseError::NameElsewhere { name, service: Box::new(service), host });
@@ -91,12 +91,8 @@ fn taken_elsewhere(state: &State, release: &Release) -> Option<(String, ServiceI
         state.services.keys().map(|id| &id.environment).filter(|theirs| *theirs != mine).collect();
     for theirs in environments {
         let Some(host) = ingresses.iter().find(|host| serves(state, &host.name, theirs)) else { continue };
-        for other in others(state, theirs) {
-            let routes = &other.spec.traffic.routes;
-            let mut mine = release.spec.traffic.routes.iter();
-            if let Some(route) = mine.find(|route| routes.iter().any(|other| route.is_same_name(other))) {
-                return Some((route.name(), other.service_id(), host.name.clone()));
-            }
+        if let Some((route, other)) = taken(release, others(state, theirs)) {
+            return Some((route.name(), other.service_id(), host.name.clone()));
         }
     }
     None

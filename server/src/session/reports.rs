@@ -72,7 +72,7 @@ pub(crate) async fn await_decision(coordinator: &Coordinator) -> Result<(), Writ
 }
 
 /// The number of the newest plan that was made for a host. While the store is older than its fleet nobody knows that:
-/// what never runs twice may run on elsewhere, and so nothing of it may start here.
+/// an instance that never runs twice may run on elsewhere, and so nothing of it may start here.
 pub(crate) fn newest_seq(coordinator: &Coordinator, host: &HostId) -> u64 {
     coordinator.ledger.read(|state| {
         let is_unknown = state.is_recovering() || state.awaits(host);

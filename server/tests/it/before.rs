@@ -161,7 +161,7 @@ async fn statuses(fleet: &Fleet) -> Value {
     serde_json::from_slice(&answer.into_inner().view).unwrap()
 }
 
-/// What a service shows: state, release, healthy instances.
+/// The view of a service: state, release, healthy instances.
 async fn shown(fleet: &Fleet, service: &str) -> (String, String, u64) {
     let all = statuses(fleet).await;
     let of_it = all.as_array().unwrap().iter().find(|shown| shown["service"] == service);
