@@ -70,10 +70,13 @@ pub(super) async fn attempt(
             others = target.others(routed.release);
         }
         let endpoints = others.as_deref().unwrap_or_else(|| target.endpoints(routed.release));
-        let choose =
-            |tried: &[_]| pick(endpoints, tried, target.slow_start, shared.random(), &shared.limits, now);
-        // One that refused may take it on another connection, if there is nobody else.
-        let Some(endpoint) = choose(&tried).or_else(|| choose(&failed)) else {
+        let among = |endpoints: &[_], tried: &[_]| {
+            pick(endpoints, tried, target.slow_start, shared.random(), &shared.limits, now)
+        };
+        // One that refused may take it on another connection, if there is nobody else; and one of its own release that could not
+        // be reached of late may be back.
+        let chosen = among(endpoints, &tried).or_else(|| among(endpoints, &failed));
+        let Some(endpoint) = chosen.or_else(|| among(target.endpoints(routed.release), &tried)) else {
             // A table that has come since it was routed may have closed them all.
             turns += 1;
             others = None;
