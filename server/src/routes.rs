@@ -111,7 +111,18 @@ fn derive(
     before: Option<&Table>,
 ) -> Derived {
     let none = Slots::new();
-    let services = state.services.values().filter(|service| &service.id.environment == environment);
+    // Services without a port are in no table: thousands of their instances are not looked at.
+    let with_ports: BTreeSet<_> = state
+        .releases
+        .values()
+        .filter(|release| &release.environment == environment && !release.spec.ports.is_empty())
+        .map(|release| &release.service)
+        .collect();
+    if with_ports.is_empty() {
+        return Derived::default();
+    }
+    let of_it = |id: &ServiceId| &id.environment == environment && with_ports.contains(&id.name);
+    let services = state.services.values().filter(|service| of_it(&service.id));
     let services = services.map(|service| {
         let rollout = state.active_rollout(&service.id);
         let goes_on = |rollout: &windlass_core::rollout::Rollout| {
