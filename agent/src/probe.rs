@@ -19,6 +19,7 @@ use crate::runtime::Runtime;
 
 mod answers;
 mod check;
+mod pace;
 
 pub use answers::Answers;
 use answers::Entry;
@@ -258,6 +259,9 @@ impl State {
         let why = (!answer.ok).then(|| schedule.why(&answer.detail));
         if yes {
             (schedule.asked, schedule.bad) = (0, 0);
+        }
+        if yes && !never_ready {
+            schedule.due = pace::together(schedule.due, every, Instant::now(), now);
         }
         let news = self.judge(self.schedules[index].kind, yes, no, why, now);
         news.or_else(|| self.still_bad())
