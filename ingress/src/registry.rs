@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use windlass_core::network::InnerNetwork;
 use windlass_core::traffic::{Hold, InvalidRoutes, Routes};
-use windlass_core::{Digest, EnvironmentId, HostId, ServiceId};
+use windlass_core::{Counter, Digest, EnvironmentId, HostId, ServiceId};
 
 use next::{Close, Found};
 
@@ -81,6 +81,8 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Kept {
     counters: Arc<ReleaseCounters>,
+    /// The number of their release, once a table has told it.
+    number: Option<Counter>,
     idle_since: Option<Instant>,
 }
 
@@ -225,6 +227,11 @@ impl Registry {
 
     pub(crate) fn all_counters(&self) -> impl Iterator<Item = (&CounterKey, &Arc<ReleaseCounters>)> {
         self.counters.iter().map(|(key, kept)| (key, &kept.counters))
+    }
+
+    /// The number of a release that has counters, if a table has told it.
+    pub(crate) fn number_of(&self, service: &ServiceId, release: Digest) -> Option<Counter> {
+        self.counters.get(&(service.clone(), Some(release), Population::Weighted))?.number
     }
 
     /// Every endpoint of the tables, and those that have left and are not done, each with its service.

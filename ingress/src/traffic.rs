@@ -41,7 +41,10 @@ impl Ingress {
         for (service, endpoint) in registry.all_endpoints() {
             services.entry(service.clone()).or_default().endpoints.push(seen(endpoint, &self.0.limits, now));
         }
-        for service in services.values_mut() {
+        for (id, service) in &mut services {
+            for (release, traffic) in &mut service.releases {
+                traffic.counter = registry.number_of(id, *release);
+            }
             service.endpoints.sort_by_key(|endpoint| (endpoint.address, endpoint.release));
             let named: Vec<_> = service.endpoints.iter().map(|endpoint| endpoint.release).collect();
             let mut spare = service.releases.len().saturating_sub(MOST_RELEASES);

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use windlass_core::traffic::{Counts, EndpointState, IngressReport, ServiceTraffic};
+use windlass_core::Digest;
+use windlass_core::traffic::{Counts, EndpointState, IngressReport, ReleaseTraffic, ServiceTraffic};
 use windlass_ingress::Certificates;
 use windlass_ingress::counters::Histogram;
 
@@ -101,11 +102,16 @@ fn line(out: &mut String, name: &str, labels: &str, value: u64) {
     };
 }
 
+/// The value of the label `release`: its number, as everywhere else; the begin of its digest where no table has told that.
+fn label(release: &Digest, traffic: &ReleaseTraffic) -> String {
+    traffic.counter.map_or_else(|| release.short(), |counter| counter.to_string())
+}
+
 /// The counters of every release of every service, with their labels.
 fn each(report: &IngressReport, mut show: impl FnMut(&str, &Counts)) {
     for (service, ServiceTraffic { releases, nobody, .. }) in &report.services {
         for (release, traffic) in releases {
-            let release = release.short();
+            let release = label(release, traffic);
             let unconfirmed = Some(("unconfirmed", &traffic.unconfirmed)).filter(|(_, of)| !of.is_empty());
             let by = [("weight", &traffic.weighted), ("match", &traffic.matched)].into_iter();
             for (by, counts) in by.chain(unconfirmed) {
@@ -138,10 +144,12 @@ fn histogram(out: &mut String, name: &str, labels: &str, of: &Counts) {
 
 fn endpoints(out: &mut String, report: &IngressReport) {
     let all = report.services.iter().flat_map(|(service, traffic)| {
-        let label = move |address, release: windlass_core::Digest| {
-            format!("service=\"{service}\",endpoint=\"{address}\",release=\"{}\"", release.short())
+        let labels = move |address, release: Digest| {
+            let release =
+                traffic.releases.get(&release).map_or_else(|| release.short(), |of| label(&release, of));
+            format!("service=\"{service}\",endpoint=\"{address}\",release=\"{release}\"")
         };
-        traffic.endpoints.iter().map(move |endpoint| (label(endpoint.address, endpoint.release), endpoint))
+        traffic.endpoints.iter().map(move |endpoint| (labels(endpoint.address, endpoint.release), endpoint))
     });
     let all: Vec<_> = all.collect();
     family(out, "windlass_ingress_endpoint_up", "gauge", "1 if the endpoint gets requests.");
@@ -161,10 +169,8 @@ fn endpoints(out: &mut String, report: &IngressReport) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-    use windlass_core::Digest;
-
     use super::*;
+    use serde_json::json;
 
     /// Every family with a sample. The coordinator's tests give this text to a Prometheus, and ask it what the boards ask.
     #[test]
@@ -181,7 +187,7 @@ mod tests {
                 "epoch": 1, "seq": 7, "digest": release, "applied_at": "2026-11-22T12:00:00.000Z",
             } },
             "services": { "default/web": {
-                "releases": { release.to_string(): { "weighted": weighted, "unconfirmed": { "requests": 2 } } },
+                "releases": { release.to_string(): { "counter": "r7", "weighted": weighted, "unconfirmed": { "requests": 2 } } },
                 "nobody": { "requests": 3, "server_error": 3, "own_answers": 3 },
                 "endpoints": [
                     { "address": "10.0.0.1:20000", "release": release, "state": "healthy", "in_flight": 5 },

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::id::{EnvironmentId, ServiceId};
+use crate::id::{Counter, EnvironmentId, ServiceId};
 use crate::observation::Refusal;
 use crate::time::Timestamp;
 
@@ -113,6 +113,9 @@ pub struct ServiceTraffic {
 /// The requests that one release got.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ReleaseTraffic {
+    /// The number of the release, where a traffic table has told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counter: Option<Counter>,
     /// By weight, or from one pool: the population of a gate.
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub weighted: Counts,

@@ -9,7 +9,7 @@ use windlass_core::traffic::{Endpoint as Place, RoutedService};
 use windlass_core::{Digest, ServiceId};
 
 use super::next::{Close, Found, Next};
-use super::{Population, Registry};
+use super::{Kept, Population, Registry};
 use crate::counters::ReleaseCounters;
 use crate::held::places;
 use crate::inner::Inner;
@@ -114,10 +114,14 @@ impl Registry {
             let failed = restored.get(&endpoint.key.address).or_else(|| firsts.get(&endpoint.key));
             *failed.unwrap_or(&endpoint.key.release) == *release
         };
-        let releases = service.releases.iter().map(|share| Release {
-            endpoints: all.iter().filter(|e| of_release(e, &share.release)).cloned().collect(),
-            counters: self.counters(id, Some(share.release), Population::Weighted),
-            matched: self.counters(id, Some(share.release), Population::Matched),
+        let releases = service.releases.iter().map(|share| {
+            let weighted = self.kept(id, Some(share.release), Population::Weighted);
+            weighted.number = Some(share.counter);
+            Release {
+                endpoints: all.iter().filter(|e| of_release(e, &share.release)).cloned().collect(),
+                counters: Arc::clone(&weighted.counters),
+                matched: self.counters(id, Some(share.release), Population::Matched),
+            }
         });
         let releases = releases.collect();
         let named = |release: &Digest| service.releases.iter().any(|share| share.release == *release);
@@ -144,6 +148,10 @@ impl Registry {
     }
 
     fn counters(&mut self, id: &ServiceId, release: Option<Digest>, of: Population) -> Arc<ReleaseCounters> {
-        Arc::clone(&self.counters.entry((id.clone(), release, of)).or_default().counters)
+        Arc::clone(&self.kept(id, release, of).counters)
+    }
+
+    fn kept(&mut self, id: &ServiceId, release: Option<Digest>, of: Population) -> &mut Kept {
+        self.counters.entry((id.clone(), release, of)).or_default()
     }
 }

@@ -39,3 +39,15 @@ fn nothing_is_kept_of_services_that_are_gone() {
     assert!(registry.waiting.len() <= 2, "{}", registry.waiting.len());
     assert!(registry.counters.len() <= 6, "{}", registry.counters.len());
 }
+
+#[test]
+fn the_number_of_a_release_stays_while_it_is_counted() {
+    let (limits, now) = (Limits::default(), Instant::now());
+    let mut registry = Registry::default();
+    let in_force = ArcSwap::default();
+    registry.take(table(1, "web"), &limits, now).unwrap().put_in_force(&in_force);
+    registry.take(table(2, "other"), &limits, now).unwrap().put_in_force(&in_force);
+    let web = "production/web".parse().unwrap();
+    assert_eq!(registry.number_of(&web, Digest::of(b"web")), Some(Counter(1)));
+    assert_eq!(registry.number_of(&web, Digest::of(b"never")), None);
+}
