@@ -14,28 +14,25 @@ mod outbox;
 mod session;
 mod telemetry;
 mod traffic;
+mod wires;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use windlass_certs::csr::CertifiedIdentity;
 use windlass_certs::random;
-use windlass_certs::tls::{ClientTls, ConnectError, ConnectOptions, connect};
-use windlass_core::host::{HostFacts, HostStats};
-use windlass_core::observation::{Observation, Refusal, RefusalCode};
+use windlass_certs::tls::{ClientTls, ConnectError, connect};
+use windlass_core::observation::{Refusal, RefusalCode};
 use windlass_process::{Backoff, backoff, report};
-use windlass_proto::limits;
 
 use crate::document_store::DocumentStore;
-use crate::lease::Contact;
 use crate::runtime::Runtime;
-use crate::traffic::socket::Reports;
 
 use ended::Ended;
 use session::Session;
+use wires::options;
+
+pub use wires::Wires;
 
 const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// Most that is waited while the outage is young.
@@ -49,29 +46,6 @@ const YOUNG: Duration = Duration::from_secs(180);
 const EVICTED: &str = "this host was evicted or banned; what it runs goes on until somebody stops it. To come back, make a \
     token with `windlass host token`, stop this agent, and join with a new `--data` folder (after a ban under another \
     name): containers are adopted that are as their releases say";
-
-/// The channels between the link and the other tasks of the agent.
-#[derive(Debug, Clone)]
-pub struct Wires {
-    /// The observation to report.
-    pub report: watch::Receiver<Arc<Observation>>,
-    /// The newest receipt.
-    pub receipt: watch::Receiver<Option<Arc<Vec<u8>>>>,
-    /// The newest report of each ingress beside this agent.
-    pub ingresses: watch::Receiver<Arc<Reports>>,
-    /// Facts about the host.
-    pub facts: watch::Receiver<Arc<HostFacts>>,
-    /// Measurements of the host.
-    pub stats: watch::Receiver<Arc<HostStats>>,
-    /// Our certificate; renewed elsewhere.
-    pub identity: watch::Receiver<Arc<CertifiedIdentity>>,
-    /// The coordinator's last sign of life.
-    pub contact: watch::Sender<Option<Contact>>,
-    /// Which coordinator is connected; empty if none.
-    pub connected: watch::Sender<String>,
-    /// Asks the task to end.
-    pub cancel: CancellationToken,
-}
 
 /// The task.
 #[derive(Debug)]
@@ -174,17 +148,6 @@ impl<R: Runtime> Link<R> {
             | ConnectError::OurCertificateRefused(_)
             | ConnectError::Channel { .. } => {}
         }
-    }
-}
-
-/// Options of our connections.
-fn options() -> ConnectOptions {
-    ConnectOptions {
-        connect_timeout: limits::CONNECT_TIMEOUT,
-        keepalive_interval: limits::KEEPALIVE,
-        keepalive_timeout: limits::KEEPALIVE_TIMEOUT,
-        stream_window: limits::STREAM_WINDOW,
-        connection_window: limits::CONNECTION_WINDOW,
     }
 }
 

@@ -92,25 +92,39 @@ impl Taken {
 
     /// Adds what one slot takes; `both` says whether its two instances run at once.
     pub(crate) fn add_slot(&mut self, slot: &Slot, releases: &Releases, both: bool) {
+        self.add_slot_before(slot, releases, both, None);
+    }
+
+    /// The same for a slot that is to come to `next`, a release with its devices, in the stead of what runs there.
+    pub(crate) fn add_slot_before(
+        &mut self,
+        slot: &Slot,
+        releases: &Releases,
+        both: bool,
+        next: Option<(&Spec, &[String])>,
+    ) {
         let of = |occupant: &Occupant| {
             let spec = &releases.get(&occupant.release)?.spec;
             Some((spec, Need::of_release(spec, &occupant.gpus)))
         };
         let (target, other) = (of(slot.target()), slot.other().and_then(of));
+        let next = next.map(|(spec, gpus)| (spec, Need::of_release(spec, gpus)));
         self.slots += 1;
         let cpu =
             |of: &Option<(&Spec, Need)>| of.as_ref().map_or(0, |(s, _)| u64::from(s.resources.cpu_millis));
         let (a, b) = (cpu(&target), cpu(&other));
-        self.cpu_millis = self.cpu_millis.saturating_add(if both { a.saturating_add(b) } else { a.max(b) });
-        for (spec, _) in target.iter().chain(&other) {
+        let present = if both { a.saturating_add(b) } else { a.max(b) };
+        self.cpu_millis = self.cpu_millis.saturating_add(present.max(cpu(&next)));
+        for (spec, _) in target.iter().chain(&other).chain(&next) {
             self.ports.extend(spec.ports.values().filter_map(|port| port.host));
         }
         let target = target.map(|(_, need)| (need, true));
         let other = other.map(|(_, need)| (need, both));
+        let next = next.map(|(_, need)| (need, false));
         // An instance that a restart replaces runs beside the new one.
         let is_kept = slot.older() == Some(Older::Kept);
         let older = slot.restarted().filter(|_| is_kept).and_then(of).map(|(_, need)| (need, true));
-        self.take(&Need::of_slot(target.into_iter().chain(other).chain(older)));
+        self.take(&Need::of_slot(target.into_iter().chain(other).chain(older).chain(next)));
     }
 
     fn take(&mut self, need: &Need) {
@@ -131,21 +145,20 @@ impl Taken {
 
     /// Returns the GPUs for one more instance of `spec`, or the reason why it does not fit beside what is taken.
     pub fn fit(&self, facts: &HostFacts, spec: &Spec) -> Result<Vec<String>, NoRoom> {
-        self.fit_again(facts, spec, &[])
+        self.fit_processes(facts, spec)?;
+        self.fit_ports(spec)?;
+        self.fit_gpus(facts, spec, &[])
     }
 
-    /// The same for an instance in the place of one with the GPUs `held`: it gets those first, whatever their health.
-    pub(crate) fn fit_again(
-        &self,
-        facts: &HostFacts,
-        spec: &Spec,
-        held: &[String],
-    ) -> Result<Vec<String>, NoRoom> {
-        self.fit_processes(facts, spec)?;
-        if let Some(port) = spec.ports.values().filter_map(|p| p.host).find(|p| self.ports.contains(p)) {
-            return Err(NoRoom::Port(port));
-        }
-        self.fit_gpus(facts, spec, held)
+    /// Whether the host has the memory for all of it.
+    pub(crate) fn is_within(&self, facts: &HostFacts) -> bool {
+        self.memory <= memory_limit(facts)
+    }
+
+    /// Checks that the fixed ports of `spec` are no other slot's.
+    pub(crate) fn fit_ports(&self, spec: &Spec) -> Result<(), NoRoom> {
+        let mut ports = spec.ports.values().filter_map(|port| port.host);
+        ports.find(|port| self.ports.contains(port)).map_or(Ok(()), |port| Err(NoRoom::Port(port)))
     }
 
     /// Checks that there is memory and CPU for one more instance of `spec`.
@@ -171,7 +184,7 @@ impl Taken {
         preferred: &[String],
     ) -> Result<Vec<String>, NoRoom> {
         let Some(wanted) = spec.resources.gpus.filter(|g| g.count > 0) else { return Ok(Vec::new()) };
-        if facts.gpus.is_empty() {
+        if facts.gpus.is_empty() && facts.gpus_lost.is_empty() {
             return Err(NoRoom::NoGpu(wanted.count));
         }
         if let Some(why) = facts.gpu_access.refusal() {

@@ -18,7 +18,6 @@ use crate::id::{HostId, SlotId};
 use crate::placement::{self, Candidates};
 use crate::plan::Phase;
 use crate::release::{Release, Scale};
-use crate::rollout::places::why_nowhere;
 use crate::rollout::planner::{NewSlot, Planner};
 use crate::rollout::trial;
 use crate::service::{Mode, ReleaseRef};
@@ -53,8 +52,7 @@ pub(crate) fn step(planner: &mut Planner<'_>) {
 
 /// An instance that drained for something that is not to happen any more runs on.
 fn go_on(planner: &mut Planner<'_>) {
-    let draining = planner.slots.values().filter(|slot| slot.run() == Phase::Draining);
-    for slot in draining.map(|slot| slot.id().clone()).collect::<Vec<_>>() {
+    for slot in planner.slots_that(|slot| slot.run() == Phase::Draining) {
         if !planner.waits_for_drain(&slot) {
             planner.apply(&slot, &Transition::Resume);
         }
@@ -150,13 +148,7 @@ pub(crate) fn add(planner: &mut Planner<'_>, good: Digest, release: &Release, sl
     let candidates = Candidates::of(planner.snapshot.fleet, release);
     let mut filling = candidates.fill(&planner.taken(), &planner.own());
     for replaces in slots {
-        let place = match filling.next_place() {
-            Ok(place) => place,
-            Err(refused) => {
-                planner.wait(Waiting::Place(why_nowhere(&refused)));
-                return planner.wake_soon();
-            }
-        };
+        let Some(place) = planner.next_place(&mut filling) else { return };
         planner.add_slot(running(place.host, good, place.gpus, replaces), None);
     }
 }

@@ -54,6 +54,7 @@ mod shift;
 mod soaking;
 mod start;
 mod state;
+mod stays;
 mod steer;
 mod strategy;
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! Points in time and durations as the domain sees them: whole milliseconds, handed in from outside.
 
+mod pace;
+
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use pace::Pace;
 
 /// A point in time: milliseconds since 1970-01-01 UTC. In documents it is RFC 3339 with milliseconds
 /// (`2026-11-22T13:07:44.000Z`).

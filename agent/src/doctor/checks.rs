@@ -16,7 +16,7 @@ use windlass_core::verify::SKEW;
 use windlass_core::{Size, Timestamp};
 use windlass_process::report;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::clock;
 use crate::config::Config;
 use crate::data::DataDir;

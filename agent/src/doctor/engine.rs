@@ -1,6 +1,6 @@
 //! Whether there is an engine, and its version.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::config::Config;
 use crate::engine;
 

@@ -14,7 +14,8 @@ use windlass_core::plan::HostPlan;
 use windlass_core::reconcile::{Desired, LocalHost, VerifiedRelease};
 use windlass_process::report;
 
-use super::{DocumentStore, Source, revoke, routes};
+use super::offer::Source;
+use super::{DocumentStore, kept, revoke};
 use crate::counters::Counters;
 use crate::data::DataDir;
 use crate::member::Member;
@@ -94,9 +95,9 @@ impl DocumentStore {
         });
         let nothing = without_plan(local.clone());
         let (revocations, revoked) = revoke::kept(&data.revocations(), &member.fleet);
-        let routes = routes::Kept::open(&data);
+        let routes = kept::Kept::open(&data);
         let trust_version = watch::Sender::new(trust.version());
-        if let Err(error) = routes::keep_version(&data, &trust) {
+        if let Err(error) = kept::keep_version(&data, &trust) {
             tracing::warn!(error = %report::chain(&error), "the trust document is not kept for an ingress");
         }
         let lost = watch::Sender::new(journal.as_ref().err().cloned());

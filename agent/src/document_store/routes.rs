@@ -5,42 +5,16 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use windlass_certs::dsse::PayloadType;
-use windlass_certs::files::{self, FileError};
-use windlass_certs::trust::{Advance, TrustStore};
 use windlass_core::EnvironmentId;
 use windlass_core::observation::Refusal;
 use windlass_core::traffic::Reach;
 use windlass_core::verify::{AcceptedRoutes, PlanOrder};
-use windlass_process::report;
 use windlass_proto::limits::MAX_ROUTES_POSITIONS;
 
 use super::DocumentStore;
-use crate::data::{DataDir, aside, on_disk, read_bounded};
-use crate::traffic::tables::{Table, TableStore, TableStoreError, Tables};
+use crate::data::{aside, on_disk, read_bounded};
+use crate::traffic::tables::{Table, TableStoreError, Tables};
 use crate::verify;
-
-/// The tables that a host keeps.
-#[derive(Debug)]
-pub(super) struct Kept {
-    store: Option<TableStore>,
-    newest: watch::Sender<Arc<Tables>>,
-}
-
-impl Kept {
-    /// Reads what was written. A folder that cannot be read takes no tables, and all else goes on.
-    pub(super) fn open(data: &DataDir) -> Self {
-        let opened = TableStore::open(&data.routes()).and_then(|store| Ok((store.load()?, store)));
-        let (tables, store) = match opened {
-            Ok((tables, store)) => (tables, Some(store)),
-            Err(error) => {
-                tracing::error!(error = %report::chain(&error), "this host takes no traffic tables");
-                (Default::default(), None)
-            }
-        };
-        let tables = tables.into_iter().map(|(environment, (table, _))| (environment, table)).collect();
-        Self { store, newest: watch::Sender::new(Arc::new(tables)) }
-    }
-}
 
 /// The fate of an offered table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,20 +101,4 @@ impl DocumentStore {
         }
         found
     }
-}
-
-/// Keeps a trust document in force by its version, so that an ingress that was away can walk from one to the next.
-pub(super) fn keep_version(data: &DataDir, trust: &TrustStore) -> Result<(), FileError> {
-    files::create_private_dir(&data.trust_versions())?;
-    files::replace_secret(&data.trust_version(trust.version()), trust.envelope())
-}
-
-/// The versions on the way from `trust` that are believed.
-pub(super) fn believed(trust: &TrustStore, envelopes: &[Vec<u8>]) -> Vec<TrustStore> {
-    let mut at = trust.clone();
-    let taken = envelopes.iter().filter_map(|bytes| match at.advance(bytes) {
-        Ok(Advance::Taken { .. }) => Some(at.clone()),
-        Ok(Advance::Unchanged) | Err(_) => None,
-    });
-    taken.collect()
 }

@@ -9,7 +9,7 @@ use windlass_certs::trust::{TrustDocument, TrustError, TrustStore};
 use windlass_core::audit::Checkpoint;
 use windlass_core::receipt::Witnessed;
 
-use super::{DocumentStore, routes};
+use super::{DocumentStore, kept};
 use crate::crash::Written;
 use crate::data::on_disk;
 use crate::state::{JournalError, TrustMark};
@@ -44,14 +44,14 @@ impl DocumentStore {
             let mut store = before.clone();
             let walked = store.walk(given.iter().map(Vec::as_slice));
             let is_newer = store.version() > before.version();
-            let versions = if is_newer { routes::believed(&before, &given) } else { Vec::new() };
+            let versions = if is_newer { kept::believed(&before, &given) } else { Vec::new() };
             (store, walked, versions)
         })
         .await;
         let taken = store.version().saturating_sub(self.trust().version());
         if taken > 0 {
             let data = self.data.clone();
-            on_disk(move || versions.iter().try_for_each(|version| routes::keep_version(&data, version)))
+            on_disk(move || versions.iter().try_for_each(|version| kept::keep_version(&data, version)))
                 .await?;
             if store.document().epoch > self.trust().document().epoch {
                 // Before the document is in force: a list that is lost on the way is said again.

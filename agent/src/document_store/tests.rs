@@ -1,12 +1,15 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use windlass_certs::dsse::PayloadType;
 use windlass_certs::files;
+use windlass_certs::trust::TrustDocument;
 use windlass_core::host::HostPolicy;
 use windlass_core::release::Release;
 
+use super::offer::HISTORY;
 use super::*;
 use crate::fixture::{self, Fleet, counter};
 use crate::state::TrustMark;

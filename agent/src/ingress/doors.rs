@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use windlass_ingress::handover::Listener;
 use windlass_ingress::{Certificates, Ingress, MOST_INNER};
 
+use super::error::IngressError;
+use super::metrics;
 use super::options::Options;
 use super::report::Reporter;
-use super::{IngressError, metrics};
 use crate::readers;
 
 const HTTP: &str = "http";

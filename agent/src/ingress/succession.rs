@@ -17,8 +17,8 @@ use windlass_ingress::Doubt;
 use windlass_ingress::handover::{self, Inheritance, Listener, Successor};
 use windlass_process::report;
 
-use super::IngressError;
 use super::doors::{Order, Sockets};
+use super::error::IngressError;
 use super::follower::Follower;
 use super::state::{State, StateError};
 use crate::data::{DataDir, DataError, Lock, on_disk};

@@ -31,6 +31,7 @@ use windlass_proto::pb::{self, connect_request as up};
 
 use self::send::{Answer, Batch};
 use self::wanted::Wanted;
+use super::wires::options;
 use crate::runtime::Runtime;
 
 /// Requests at a time on one stream.
@@ -136,7 +137,7 @@ impl<R: Runtime> Logs<R> {
 
 /// Sends an answer over a connection of its own, until it has ended or nobody reads it.
 async fn apart(way: &Way, number: u64, batches: mpsc::Receiver<Batch>) {
-    let failed = match connect(&way.address, &way.tls, &super::options()).await {
+    let failed = match connect(&way.address, &way.tls, &options()).await {
         Ok(channel) => {
             // Which request it answers is said at once: the first lines may take their time.
             let first = stream::once(std::future::ready(Batch::default()));

@@ -14,13 +14,13 @@ use windlass_proto::json;
 use windlass_proto::limits::{CALL_TIMEOUT, HEARTBEAT};
 use windlass_proto::pb::{self, connect_request as up, connect_response as down};
 
-use super::Wires;
 use super::ended::{Ended, after, before, words};
 use super::intake::{self, Coordinator, Offers};
 use super::logs::{Logs, Way};
 use super::outbox::{Item, Outbox};
 use super::telemetry;
 use super::traffic::{newer, positions};
+use super::wires::Wires;
 use crate::clock;
 use crate::document_store::DocumentStore;
 use crate::lease::{self, Beats, Contact};

@@ -14,7 +14,7 @@ use windlass_core::network::is_range;
 use windlass_core::policy::{normalise_path, normalise_repository};
 use windlass_core::{EnvironmentId, Size};
 
-use super::{Policy, PolicyError};
+use super::model::{Policy, PolicyError};
 
 const MAX_LEN: u64 = 64 * 1024;
 const MAX_ENTRIES: usize = 256;

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use windlass_core::release::{AskedRequest, Check, MAX_ANSWER, Probe};
 
-use super::Subject;
+use super::subject::Subject;
 use crate::exchange::{self, Ask};
 use crate::runtime::{Command, Runtime, RuntimeError, answer};
 

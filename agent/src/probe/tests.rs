@@ -1,13 +1,16 @@
 //! Probes against real sockets.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use windlass_core::Span;
-use windlass_core::release::Check;
+use windlass_core::reconcile::Health;
+use windlass_core::release::{Check, Probe};
 
+use super::state::Kind;
 use super::*;
 use crate::clock::now;
 use crate::runtime::fake::FakeEngine;

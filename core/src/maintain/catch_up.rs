@@ -9,19 +9,18 @@ use crate::rollout::older;
 use crate::rollout::planner::Planner;
 use crate::rollout::revert::revert;
 use crate::service::ReleaseRef;
-use crate::slot::{Certainty, Cost, DisruptionBudget, Limits, Slot, Transition};
+use crate::slot::{Certainty, Cost, DisruptionBudget, Limits, Transition};
 
 use super::{drain, leaving};
 
 /// Brings them there.
 pub(super) fn step(planner: &mut Planner<'_>, good: ReleaseRef, release: &Release) {
-    let is_behind = |slot: &&Slot| {
+    let mut behind = planner.slots_that(|slot| {
         let runs = matches!(slot.run(), Phase::Running | Phase::Draining);
-        !slot.is_kept() && (slot.release() != good.digest || slot.other().is_some() || !runs)
-    };
-    let behind = planner.slots.values().filter(|slot| slot.standby_until().is_none()).filter(is_behind);
-    let behind = behind.filter(|slot| leaving::stays(planner, slot.id(), release));
-    let mut behind: Vec<SlotId> = behind.map(|slot| slot.id().clone()).collect();
+        let is_elsewhere = slot.release() != good.digest || slot.other().is_some() || !runs;
+        is_elsewhere && slot.standby_until().is_none() && !slot.is_kept()
+    });
+    behind.retain(|slot| leaving::stays(planner, slot, release));
     if behind.is_empty() {
         return;
     }

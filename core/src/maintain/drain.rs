@@ -4,7 +4,6 @@ use crate::id::SlotId;
 use crate::placement::Candidates;
 use crate::release::Release;
 use crate::rollout::exclusive::alone_for;
-use crate::rollout::places::why_nowhere;
 use crate::rollout::planner::Planner;
 use crate::slot::{Cost, DisruptionBudget, Limits, Transition, Waiting};
 
@@ -39,8 +38,7 @@ pub(super) fn say_what_stays(planner: &mut Planner<'_>, release: &Release) {
     if !release.spec.pins_slots() {
         return;
     }
-    let slots: Vec<SlotId> = planner.slots.keys().filter(|slot| planner.is_draining(slot)).cloned().collect();
-    for slot in slots {
+    for slot in planner.slots_that(|slot| planner.is_draining(slot.id())) {
         let host = planner.host(&slot);
         planner.wait(Waiting::Pinned { host, slot });
     }
@@ -48,8 +46,7 @@ pub(super) fn say_what_stays(planner: &mut Planner<'_>, release: &Release) {
 
 /// Says of every slot on a draining host that it stays there, as its service is between two releases.
 pub(super) fn say_what_is_unsettled(planner: &mut Planner<'_>) {
-    let slots: Vec<SlotId> = planner.slots.keys().filter(|slot| planner.is_draining(slot)).cloned().collect();
-    for slot in slots {
+    for slot in planner.slots_that(|slot| planner.is_draining(slot.id())) {
         let host = planner.host(&slot);
         planner.wait(Waiting::Unsettled { host, slot });
     }
@@ -83,13 +80,7 @@ pub(super) fn by_stopping(planner: &mut Planner<'_>, release: &Release) {
 /// Whether there is a place for a slot before it stops where it is.
 fn has_place(planner: &mut Planner<'_>, release: &Release) -> bool {
     let candidates = Candidates::of(planner.snapshot.fleet, release);
-    let place = candidates.fill_again(&planner.taken(), &planner.own()).next_place();
-    if let Err(refused) = place {
-        planner.wait(Waiting::Place(why_nowhere(&refused)));
-        planner.wake_soon();
-        return false;
-    }
-    true
+    planner.next_place(&mut candidates.fill_again(&planner.taken(), &planner.own())).is_some()
 }
 
 /// A service that runs once on every host: on one that drains its slot stops, and goes when nothing of it runs. No more

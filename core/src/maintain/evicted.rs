@@ -1,19 +1,15 @@
 //! Hosts that are no members any more: nobody waits for them, and their slots go at once.
 
 use crate::digest::Digest;
-use crate::id::SlotId;
 use crate::placement::Candidates;
 use crate::release::{Release, Scale};
 use crate::rollout::Chosen;
 use crate::rollout::model::State;
-use crate::rollout::places::why_nowhere;
 use crate::rollout::planner::{NewSlot, Planner};
-use crate::slot::Waiting;
 
 /// Drops slots on hosts that are no members any more, and makes others for a rollout that needs them.
 pub(crate) fn evicted(planner: &mut Planner<'_>) {
-    let gone = planner.slots.values().filter(|slot| planner.snapshot.fleet.member(slot.host()).is_none());
-    let gone: Vec<SlotId> = gone.map(|slot| slot.id().clone()).collect();
+    let gone = planner.slots_that(|slot| planner.snapshot.fleet.member(slot.host()).is_none());
     let places = matches!(planner.state(), Some(State::Pending | State::Preparing | State::Advancing));
     for slot in &gone {
         let release = planner.release(&planner.slots[slot].release());
@@ -47,13 +43,7 @@ fn place_again(planner: &mut Planner<'_>) {
     let candidates = Candidates::of(planner.snapshot.fleet, release);
     let mut filling = candidates.fill_again(&planner.taken(), &planner.own());
     for _ in 0..missing {
-        let place = match filling.next_place() {
-            Ok(place) => place,
-            Err(refused) => {
-                planner.wait(Waiting::Place(why_nowhere(&refused)));
-                return planner.wake_soon();
-            }
-        };
+        let Some(place) = planner.next_place(&mut filling) else { return };
         let good = planner.rollout().is_to_good();
         let because = Chosen::Best { own: place.own, memory_reserved: place.memory_reserved, instead: None };
         let (host, gpus) = (place.host, place.gpus);

@@ -72,6 +72,31 @@ impl Fault {
 const LINES: usize = 20;
 
 impl Evidence {
+    /// What is known where nothing was seen of an instance.
+    pub fn of(
+        release: Digest,
+        counter: Counter,
+        (clock, reason): (Clock, FailureReason),
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            instance: None,
+            release,
+            counter,
+            clock,
+            reason,
+            exit_code: None,
+            oom_killed: false,
+            restarts: 0,
+            log: Vec::new(),
+            log_unread: false,
+            probes: Vec::new(),
+            at,
+            not_ready: None,
+            fault: Fault::Release,
+        }
+    }
+
     /// The event, with the last answer where that says more.
     pub fn words(&self) -> String {
         let words = self.reason_words();

@@ -15,6 +15,11 @@ pub struct Refusal {
 const DETAIL: usize = 4 * 1024;
 
 impl Refusal {
+    /// A refusal of that class.
+    pub fn new(code: RefusalCode, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
     /// Cuts what is longer than an agent of ours makes it.
     pub fn bound(&mut self) {
         super::vitals::cut(&mut self.detail, DETAIL);

@@ -197,6 +197,11 @@ pub(super) enum Held {
     Failed(String),
 }
 
+/// The health of `seen` now.
+pub(super) fn standing(turn: &Turn<'_>, seen: &Container) -> judge::InstanceHealth {
+    judge::standing(seen, turn.memory.of(seen), turn.spec(&seen.release), times_of(turn, seen))
+}
+
 /// The times for a judgement of `seen`, with the answers that it owes.
 pub(super) fn times_of(turn: &Turn<'_>, seen: &Container) -> judge::Times {
     judge::Times { owes: owes(turn, seen), ..turn.times() }

@@ -301,6 +301,7 @@ pub(super) fn mark_failed(
         }
     });
     let restarts = seen.map_or(0, |seen| restarts(seen, memory.of(seen)));
+    let health = seen.and_then(|seen| seen.health.as_ref());
     let restart = want.good.then_some(want.generation);
     let has_older = seen.is_some_and(|seen| older.is_some_and(|older| older != seen.instance));
     // A port conflict or a lost device does not fail the release. Nor is it bad, if a new
@@ -321,19 +322,13 @@ pub(super) fn mark_failed(
         restart,
         evidence: Evidence {
             instance: seen.map(|seen| seen.instance.clone()),
-            release: want.release,
-            counter: release.release.counter,
-            clock,
-            reason,
             exit_code: exit.map(|(code, _)| code),
             oom_killed: exit.is_some_and(|(_, oom_killed)| oom_killed),
             restarts,
-            log: Vec::new(),
-            log_unread: false,
-            probes: seen.and_then(|seen| seen.health.as_ref()).map_or_else(Vec::new, |h| h.history.clone()),
-            at: now,
-            not_ready: seen.and_then(|seen| seen.health.as_ref()).and_then(|health| health.why.clone()),
+            probes: health.map_or_else(Vec::new, |health| health.history.clone()),
+            not_ready: health.and_then(|health| health.why.clone()),
             fault,
+            ..Evidence::of(want.release, release.release.counter, (clock, reason), now)
         },
     });
 }

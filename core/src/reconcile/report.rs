@@ -12,6 +12,7 @@ use super::Turn;
 use super::asks;
 use super::container::{Container, ContainerState};
 use super::judge;
+use super::memory::StepTrouble;
 use super::step::Step;
 
 /// The observation of a slot whose status is known.
@@ -41,32 +42,25 @@ pub(super) fn slot(
 /// The trouble of a slot: a step that the engine refused, else a pull of an image that it needs.
 fn trouble(turn: &Turn<'_>, slot: &SlotId, want: Option<&PlanSlot>) -> Option<SlotTrouble> {
     let volatile = &turn.memory.volatile;
-    let mut trouble = match volatile.steps.get(slot) {
-        Some(retry) => SlotTrouble {
-            code: retry.what.code,
-            message: retry.what.message.clone(),
-            tries: retry.failures,
-            since: retry.what.first_at,
-            retry_at: retry.not_before,
-        },
+    let (code, message, since, (tries, retry_at)) = match volatile.steps.get(slot) {
+        Some(retry) => {
+            let StepTrouble { code, message, first_at } = &retry.what;
+            (*code, message.clone(), *first_at, (retry.failures, retry.not_before))
+        }
         None => {
             let previous = want.and_then(|want| want.previous.as_ref()).map(|previous| previous.release);
             let fallback = want.and_then(|want| want.fallback);
             let named = [want.map(|want| want.release), previous, fallback].into_iter().flatten();
             let missing = |release: Digest| {
-                let image = &turn.desired.releases.get(&release)?.release.spec.image;
+                let image = &turn.spec(&release)?.image;
                 volatile.pulls.get(&image.digest).filter(|_| turn.observed.image(image).is_none())
             };
             let retry = named.filter_map(missing).next()?;
-            SlotTrouble {
-                code: TroubleCode::PullFailed,
-                message: retry.what.reason.to_string(),
-                tries: retry.failures,
-                since: retry.what.first_at,
-                retry_at: retry.not_before,
-            }
+            let (reason, first_at) = (retry.what.reason.to_string(), retry.what.first_at);
+            (TroubleCode::PullFailed, reason, first_at, (retry.failures, retry.not_before))
         }
     };
+    let mut trouble = SlotTrouble { code, message, tries, since, retry_at };
     trouble.bound();
     Some(trouble)
 }
@@ -77,8 +71,7 @@ fn endpoint(address: &str, port: u16) -> String {
 }
 
 fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Instance {
-    let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
-    let at = judge::standing(seen, turn.memory.of(seen), spec, super::asks::times_of(turn, seen));
+    let at = asks::standing(turn, seen);
     let address = &turn.desired.local.address;
     let endpoints = seen.ports.iter().map(|(name, port)| (name.clone(), endpoint(address, *port)));
     let state = state(turn, want, seen, &at);
@@ -94,7 +87,7 @@ fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Insta
         restarts: at.restarts,
         generation: seen.generation,
         side: if seen.side == 0 { PortSide::A } else { PortSide::B },
-        undecided: spec.is_some() && !at.ready && is_undecided(turn, seen, state),
+        undecided: turn.spec(&seen.release).is_some() && !at.ready && is_undecided(turn, seen, state),
         vitals: vitals(turn, seen, (state, at.proven)),
     }
 }

@@ -7,9 +7,9 @@ use crate::observation::{Refusal, RefusalCode, SlotStatus};
 use crate::plan::{Phase, PlanSlot};
 
 use super::Turn;
+use super::asks;
 use super::container::{Container, ContainerState, RestartPolicy};
 use super::disposition::{Disposition, Mode, SlotContext};
-use super::judge;
 use super::step::{Step, Target};
 
 mod context;
@@ -244,12 +244,10 @@ fn stop_one(dispositions: &[(&Container, Disposition)], needs_a_side: bool) -> O
 /// The step that has the engine keep a proven instance, which then survives its agent.
 fn keep_one(turn: &Turn<'_>, dispositions: &[(&Container, Disposition)]) -> Option<Step> {
     dispositions.iter().find_map(|(seen, disposition)| {
-        let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec)?;
-        let at = judge::standing(seen, turn.memory.of(seen), Some(spec), super::asks::times_of(turn, seen));
         // An engine follows the paths of a container at every start, and checks nothing.
-        let binds = spec.binds_host_paths();
-        let keep =
-            *disposition == Disposition::Run && at.available && seen.policy == RestartPolicy::No && !binds;
+        let binds = turn.spec(&seen.release)?.binds_host_paths();
+        let runs = *disposition == Disposition::Run && seen.policy == RestartPolicy::No;
+        let keep = runs && !binds && asks::standing(turn, seen).available;
         keep.then(|| Step::KeepRunning(Target::of(seen)))
     })
 }

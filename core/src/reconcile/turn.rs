@@ -16,8 +16,9 @@ use crate::digest::Digest;
 use crate::id::{EnvironmentId, ServiceName, SlotId};
 use crate::observation::{SlotObservation, TaskObservation};
 use crate::plan::PlanSlot;
-use crate::release::Image;
+use crate::release::{Image, Spec};
 use crate::time::Timestamp;
+use crate::units::Span;
 
 /// One call of [`super::plan`], while it goes from slot to slot.
 pub(super) struct Turn<'a> {
@@ -107,6 +108,17 @@ impl<'a> Turn<'a> {
             clock_set_at: observed.clock_set_at,
             owes: judge::Owes::Nothing,
         }
+    }
+
+    /// The specification of a release, if that is here.
+    pub(super) fn spec(&self, release: &Digest) -> Option<&'a Spec> {
+        self.desired.releases.get(release).map(|release| &release.release.spec)
+    }
+
+    /// Whether the coordinator was not heard of for `limit`, if there is one.
+    pub(super) fn is_alone_for(&self, limit: Option<Span>) -> bool {
+        let silent = self.observed.coordinator_last_seen.map(|seen| self.now.since(seen));
+        limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration())
     }
 
     /// The containers of a slot, the newest first.

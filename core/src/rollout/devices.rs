@@ -1,16 +1,13 @@
 //! The devices of a slot: which it gets with a release, and which in place of those that its host has lost.
 
-use std::collections::BTreeSet;
-
+use crate::capacity::{NoRoom, Taken};
 use crate::host::{HostFacts, Liveness};
 use crate::id::SlotId;
 use crate::placement;
 use crate::plan::Order;
-use crate::release::{Release, Spec};
+use crate::release::Spec;
 use crate::slot::{Cost, DisruptionBudget, Limits, Transition};
 
-use super::elsewhere::is_pinned;
-use super::model::Kind;
 use super::older;
 use super::planner::Planner;
 
@@ -22,55 +19,30 @@ impl Planner<'_> {
         if wanted == 0 {
             return Vec::new();
         }
-        let fitting = self.fitting_devices(slot, spec);
+        let others = self.taken_by_others(slot, &self.host(slot));
+        let member = self.member_of(slot);
+        let fitting = member.and_then(|member| self.fitting_devices(slot, spec, &member.facts, &others).ok());
         let has = &self.slots[slot].target().gpus;
         fitting.unwrap_or_else(|| if has.len() == wanted { has.clone() } else { Vec::new() })
     }
 
-    fn fitting_devices(&mut self, slot: &SlotId, spec: &Spec) -> Option<Vec<String>> {
-        let has = self.slots[slot].target().gpus.clone();
-        let host = self.host(slot);
-        let others = self.taken_by_others(slot, &host);
-        let mut beside = others.clone();
+    /// The slot's devices for `spec` beside what the `others` on its host have reserved, or the reason why none fit.
+    pub(crate) fn fitting_devices(
+        &self,
+        slot: &SlotId,
+        spec: &Spec,
+        facts: &HostFacts,
+        others: &Taken,
+    ) -> Result<Vec<String>, NoRoom> {
         let at = &self.slots[slot];
+        let mut beside = others.clone();
         for occupant in [Some(at.target()), at.other()].into_iter().flatten() {
             let spec = self.snapshot.releases.get(&occupant.release).map(|release| &release.spec);
             if let Some(spec) = spec.filter(|_| occupant.run.runs()) {
                 beside.add_instance(spec, &occupant.gpus);
             }
         }
-        let member = self.snapshot.fleet.member(&host)?;
-        placement::devices(spec, &member.facts, (&beside, &others), &has).ok()
-    }
-
-    /// The slots that have lost a device and whose hosts have no other for `release`: that finds its places elsewhere. What goes back
-    /// stays where it was.
-    pub(crate) fn without_devices(&mut self, release: &Release) -> BTreeSet<SlotId> {
-        let is_deploy = self.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Deploy);
-        if !is_deploy || release.spec.resources.gpus.is_none() {
-            return BTreeSet::new();
-        }
-        let mut lost: BTreeSet<SlotId> =
-            self.slots.keys().filter(|slot| self.lost_of(slot)).cloned().collect();
-        lost.retain(|slot| self.fitting_devices(slot, &release.spec).is_none());
-        lost
-    }
-
-    /// Whether the host of a slot, which is there, has lost one of the slot's devices.
-    fn lost_of(&self, slot: &SlotId) -> bool {
-        let member = self.member_of(slot).filter(|member| member.liveness == Liveness::Connected);
-        member.is_some_and(|member| has_lost(&member.facts, &self.slots[slot].target().gpus))
-    }
-
-    /// The reason for which `release` cannot have the place of one of these slots, which cannot leave its host.
-    pub(crate) fn stuck(&self, slots: &BTreeSet<SlotId>, release: &Release) -> Option<String> {
-        let slot = slots.iter().map(|slot| &self.slots[slot]).find(|slot| is_pinned(self, slot, release))?;
-        let gpus = slot.target().gpus.join(", ");
-        let host = slot.host();
-        Some(format!(
-            "{host} has lost {gpus} of {}, no other GPU of it is free, and its named volume is there",
-            slot.id()
-        ))
+        placement::devices(spec, facts, (&beside, others), &at.target().gpus)
     }
 }
 
@@ -83,16 +55,13 @@ fn has_lost(facts: &HostFacts, gpus: &[String]) -> bool {
 /// of the same release, which no rollout is needed for: where it stops first, once its requests have ended, and within the
 /// disruption budget of its release.
 pub(crate) fn replace_lost(planner: &mut Planner<'_>) {
-    let held = planner.slots.values().filter(|slot| !slot.target().gpus.is_empty() && !slot.is_leaving());
-    let lost: Vec<SlotId> = held
-        .filter(|slot| {
-            let member = planner.snapshot.fleet.member(slot.host());
-            member.is_some_and(|member| {
-                member.liveness == Liveness::Connected && has_lost(&member.facts, &slot.target().gpus)
-            })
-        })
-        .map(|slot| slot.id().clone())
-        .collect();
+    let lost = planner.slots_that(|slot| {
+        let gpus = &slot.target().gpus;
+        let member =
+            planner.snapshot.fleet.member(slot.host()).filter(|_| !gpus.is_empty() && !slot.is_leaving());
+        let member = member.filter(|member| member.liveness == Liveness::Connected);
+        member.is_some_and(|member| has_lost(&member.facts, gpus))
+    });
     if lost.is_empty() {
         return;
     }

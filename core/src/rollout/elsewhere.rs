@@ -16,7 +16,7 @@ use super::model::Kind;
 use super::planner::Planner;
 
 /// Slots that one message names.
-const NAMED: usize = 5;
+pub(super) const NAMED: usize = 5;
 
 /// A slot whose host holds no second instance.
 pub(super) struct Full {

@@ -22,12 +22,11 @@ pub(crate) use late::{hindrance, no_progress};
 /// The slots of the new release, without those on hosts that were lost at a deadline.
 pub(crate) fn counted(planner: &Planner<'_>, to: &Digest) -> Vec<SlotId> {
     let stragglers = planner.rollout.as_ref().map(|rollout| &rollout.stragglers);
-    let counts = |slot: &&Slot| {
+    planner.slots_that(|slot| {
         !slot.is_leaving()
             && &slot.release() == to
             && stragglers.is_none_or(|hosts| !hosts.contains(slot.host()))
-    };
-    planner.slots.values().filter(counts).map(|slot| slot.id().clone()).collect()
+    })
 }
 
 /// The failures in one look over the slots.

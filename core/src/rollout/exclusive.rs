@@ -91,8 +91,7 @@ pub(crate) fn alone_for(member: &Member) -> Option<Duration> {
 
 /// Forgets slots that have left.
 pub(crate) fn sweep(planner: &mut Planner<'_>) {
-    let leaving = planner.slots.values().filter(|slot| slot.is_leaving());
-    for slot in leaving.map(|slot| slot.id().clone()).collect::<Vec<_>>() {
+    for slot in planner.slots_that(Slot::is_leaving) {
         match planner.may_run(&slot) {
             None => planner.forget_slot(&slot),
             Some(waiting) => planner.wait(waiting),
@@ -105,8 +104,7 @@ pub(crate) fn stop_others(planner: &mut Planner<'_>, to: &crate::digest::Digest)
     if !planner.is_exclusive() {
         return;
     }
-    let runs = |slot: &&Slot| &slot.release() != to && Intent::from(*slot).lets_anything_run();
-    for slot in planner.slots.values().filter(runs).map(|slot| slot.id().clone()).collect::<Vec<_>>() {
+    for slot in planner.slots_that(|slot| &slot.release() != to && Intent::from(slot).lets_anything_run()) {
         planner.rollout().changed = true;
         planner.apply(&slot, &Transition::Park { makes_way: false });
     }

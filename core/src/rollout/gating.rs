@@ -7,7 +7,6 @@ use crate::gate::{
     Answer, Asked, Course, Facts, GateCourse, GateEnd, GateState, Judged, QuestionKey, asked_in, planned,
 };
 use crate::host::FRESH;
-use crate::observation::InstanceState;
 use crate::release::{Gate, GateAsk};
 use crate::slot::Waiting;
 use crate::time::Timestamp;
@@ -250,12 +249,6 @@ fn errors_of_gpus(planner: &mut Planner<'_>) -> Facts {
     Facts::GpuErrors { errors, measured, instances, faults }
 }
 
-/// Whether a process of an instance in this state runs.
-const fn runs(state: InstanceState) -> bool {
-    use InstanceState as S;
-    matches!(state, S::Starting | S::Unready | S::Healthy | S::Draining)
-}
-
 /// The use of the instance that uses the most, as far as hosts have told lately.
 fn used(planner: &mut Planner<'_>, asked: &Asked) -> Facts {
     let (to, now, fleet) = (planner.rollout().to.digest, planner.now(), planner.snapshot.fleet);
@@ -264,7 +257,7 @@ fn used(planner: &mut Planner<'_>, asked: &Asked) -> Facts {
     for slot in planner.slots.keys() {
         let facts = planner.facts(slot);
         let seen = facts.last().into_iter().flat_map(|seen| &seen.instances);
-        for instance in seen.filter(|instance| instance.release == to && runs(instance.state)) {
+        for instance in seen.filter(|instance| instance.release == to && instance.state.is_running()) {
             instances = instances.saturating_add(1);
             let usage = fleet.usage(facts.host(), &instance.id).filter(|usage| now.since(usage.at) <= FRESH);
             let of_cpu = matches!(asked.question.ask, GateAsk::Cpu { .. });

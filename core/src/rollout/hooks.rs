@@ -105,17 +105,15 @@ fn absorb(planner: &mut Planner<'_>) {
 
 /// Cuts the output of hooks to what one record holds: first of those that did what they are for.
 fn bound(runs: &mut [HookRun]) {
-    let size = |run: &HookRun| {
-        run.end.as_ref().map_or(0, |end| end.log.iter().map(|line| line.len() + 1).sum::<usize>())
-    };
+    let size = |end: &TaskEnd| end.log.iter().map(|line| line.len() + 1).sum::<usize>();
     for failed in [false, true] {
         for at in 0..runs.len() {
-            let all: usize = runs.iter().map(size).sum();
+            let all: usize = runs.iter().filter_map(|run| run.end.as_ref()).map(size).sum();
             let Some(end) = runs[at].end.as_mut().filter(|end| end.outcome.is_success() != failed) else {
                 continue;
             };
             if all > LOGS {
-                let mine: usize = end.log.iter().map(|line| line.len() + 1).sum();
+                let mine = size(end);
                 keep_end(&mut end.log, mine.saturating_sub(all - LOGS));
             }
         }
@@ -159,16 +157,24 @@ pub(super) fn run(planner: &mut Planner<'_>, stage: Stage) -> HookProgress {
     if let Some(reason) = failed(planner, stage) {
         return HookProgress::Failed(reason);
     }
-    let spec = &release.spec;
-    for hook in spec.hooks.of(stage) {
+    one_after_the_other(planner, &release.spec, stage, release.spec.hooks.of(stage))
+}
+
+/// Runs these hooks of a stage, one after the other.
+fn one_after_the_other<'h>(
+    planner: &mut Planner<'_>,
+    spec: &Spec,
+    stage: Stage,
+    hooks: impl IntoIterator<Item = &'h Hook>,
+) -> HookProgress {
+    for hook in hooks {
         match is_done(planner, spec, stage, hook) {
             HookProgress::Done => {}
             HookProgress::Waits => {
                 planner.is_steady(spec.progress_deadline);
                 return HookProgress::Waits;
             }
-            HookProgress::Blocked => return HookProgress::Blocked,
-            HookProgress::Failed(reason) => return HookProgress::Failed(reason),
+            other @ (HookProgress::Blocked | HookProgress::Failed(_)) => return other,
         }
     }
     HookProgress::Done
@@ -195,17 +201,7 @@ pub(super) fn catch_up(planner: &mut Planner<'_>) -> HookProgress {
     if !ending::counted(planner, &to.digest).iter().all(has_image) {
         return HookProgress::Blocked;
     }
-    for hook in each {
-        match is_done(planner, spec, Stage::Before, hook) {
-            HookProgress::Done => {}
-            HookProgress::Waits => {
-                planner.is_steady(spec.progress_deadline);
-                return HookProgress::Waits;
-            }
-            other @ (HookProgress::Blocked | HookProgress::Failed(_)) => return other,
-        }
-    }
-    HookProgress::Done
+    one_after_the_other(planner, spec, Stage::Before, each)
 }
 
 /// Whether the hooks that come first on every host have run on this slot's.

@@ -160,6 +160,17 @@ impl Rollout {
         self.kind == Kind::Rollback || self.from.is_some_and(|from| from.digest == self.to.digest)
     }
 
+    /// The rollout, ended for something else.
+    pub(super) fn superseded(&self, reason: Reason, now: Timestamp) -> Self {
+        let mut ended = self.clone();
+        ended.state = State::Superseded;
+        ended.state_since = now;
+        ended.reason = Some(reason);
+        ended.stop_hooks(now);
+        ended.note_moved(self, now);
+        ended
+    }
+
     /// Writes that the rollout has left the state of `before` by something else than its own step.
     pub(crate) fn note_moved(&mut self, before: &Self, now: Timestamp) {
         drop(self.log.take_fresh());

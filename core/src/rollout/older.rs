@@ -22,8 +22,7 @@ pub(super) fn is_kept(planner: &Planner<'_>, slot: &SlotId, spec: &Spec, order: 
 }
 
 fn kept(planner: &Planner<'_>) -> Vec<SlotId> {
-    let kept = planner.slots.values().filter(|slot| slot.older() == Some(Older::Kept));
-    kept.map(|slot| slot.id().clone()).collect()
+    planner.slots_that(|slot| slot.older() == Some(Older::Kept))
 }
 
 /// Lets those go whose replacement is available, and to which no request goes any more. Where the new instance has failed, the old one is
@@ -81,8 +80,7 @@ pub(super) fn is_on_its_way(planner: &mut Planner<'_>, slot: &SlotId) -> bool {
 /// deadline, and for hosts that are out of reach, it waits no longer: there both instances go first.
 pub(super) fn are_on_their_way(planner: &mut Planner<'_>, release: &Release) -> bool {
     let mut waits = false;
-    let restarted = planner.slots.values().filter(|slot| slot.older().is_some() && slot.run().runs());
-    for slot in restarted.map(|slot| slot.id().clone()).collect::<Vec<_>>() {
+    for slot in planner.slots_that(|slot| slot.older().is_some() && slot.run().runs()) {
         let facts = planner.facts(&slot);
         let target = planner.slots[&slot].target();
         let (older, _) = facts.last_ran_of(&target.release, target.generation);

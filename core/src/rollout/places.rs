@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::fleet::Scheduling;
 use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
-use crate::placement::{self, Unfit};
+use crate::placement::{self, Filling, Place, Unfit};
 use crate::release::{Release, Scale};
+use crate::slot::Waiting;
 
 use super::planner::Planner;
 
@@ -14,6 +15,18 @@ impl Planner<'_> {
     /// Whether the slot's host is to be emptied.
     pub(crate) fn is_draining(&self, slot: &SlotId) -> bool {
         self.member_of(slot).is_some_and(|member| member.scheduling == Scheduling::Draining)
+    }
+
+    /// The next place for a slot. Where there is none, it is waited for.
+    pub(crate) fn next_place(&mut self, filling: &mut Filling<'_>) -> Option<Place> {
+        match filling.next_place() {
+            Ok(place) => Some(place),
+            Err(refused) => {
+                self.wait(Waiting::Place(why_nowhere(&refused)));
+                self.wake_soon();
+                None
+            }
+        }
     }
 
     /// Whether the slot stays on its host for `release`.
@@ -39,6 +52,14 @@ impl Planner<'_> {
             Err(Unfit::NoIngress) => release.spec.pins_slots() || release.spec.scale == Scale::PerHost,
         };
         fits && (member.scheduling != Scheduling::Draining || release.spec.pins_slots())
+    }
+
+    /// The reason for which the host of a slot, which is there, may not run `release`: its policy, its platform or its agent.
+    pub(super) fn forbidden(&self, slot: &SlotId, release: &Release) -> Option<Unfit> {
+        let member = self.member_of(slot).filter(|member| member.liveness == Liveness::Connected)?;
+        let why = placement::eligible(self.slots[slot].host(), member, release).err()?;
+        let is_final = matches!(why, Unfit::Policy(_) | Unfit::Platform(..) | Unfit::TooOld);
+        (is_final && !self.slots[slot].is_leaving()).then_some(why)
     }
 }
 

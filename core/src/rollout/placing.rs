@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::capacity::Taken;
 use crate::digest::Digest;
-use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
 use crate::placement::{self, Candidates, Place};
 use crate::plan::{Order, Phase};
@@ -35,8 +33,7 @@ pub(crate) fn place(planner: &mut Planner<'_>) {
             Reason::NoPlace("its release is gone".into()),
         );
     };
-    let without_devices = planner.without_devices(release);
-    if let Some(why) = planner.stuck(&without_devices, release).or_else(|| refusal(planner, to, release)) {
+    if let Some(why) = refusal(planner, to, release) {
         return ending::go_back(planner, RollbackMode::Untouched, Reason::NoPlace(why));
     }
     if !returning::gather(planner) {
@@ -118,19 +115,23 @@ fn place_replicas(
     let count = planner.service.replicas.clamp(min, max);
     planner.service.replicas = count;
     let count = count as usize;
-    let without_devices = planner.without_devices(release);
-    let keep = slots_to_keep(planner, to, release, (count, &without_devices));
+    let candidates = slots_to_keep(planner, to, release);
+    let stays = planner.stays(&candidates, release, count);
+    if stays.keep.len() < count
+        && let Some(why) = planner.refusal_to_stay(&stays)
+    {
+        return Err(Nowhere::At(why));
+    }
     if !stands_beside(planner, release) {
-        let keep = with_room(planner, keep, release);
-        prepare_all(planner, &keep, to, release);
-        if planner.is_full() || keep.len() >= count {
-            return Ok(());
-        }
-        let taken = planner.taken();
-        let New { places, .. } = find(planner, release, &taken, count - keep.len(), Vec::new())?;
+        let missing = count - stays.keep.len();
+        // Before any slot gets its part, so that a refusal touches nothing.
+        let taken = if missing > 0 { planner.taken_before(Some(&stays)) } else { BTreeMap::new() };
+        let New { places, .. } = find(planner, release, &taken, missing, Vec::new())?;
+        prepare_all(planner, &stays.keep, to, release);
         add_all(planner, to, places);
         return Ok(());
     }
+    let keep = stays.keep;
     drop_unused(planner, &keep, to);
     let Sides { mut beside, full, taken } = elsewhere::sides(planner, keep, to, release);
     let (elsewhere, stuck): (Vec<Full>, Vec<Full>) =
@@ -144,27 +145,17 @@ fn place_replicas(
     Ok(())
 }
 
-/// At most `count` slots that may stay on their hosts for the release. Those that were placed by an earlier step come first,
-/// then those that serve, then the oldest. What is lost comes last: it may have a replacement.
-fn slots_to_keep(
-    planner: &Planner<'_>,
-    to: ReleaseRef,
-    release: &Release,
-    (count, without_devices): (usize, &BTreeSet<SlotId>),
-) -> Vec<SlotId> {
+/// The slots that may stay on their hosts for the release. Those that were placed by an earlier step come first, then those that
+/// serve, then the oldest. What is lost comes last: it may have a replacement.
+fn slots_to_keep(planner: &Planner<'_>, to: ReleaseRef, release: &Release) -> Vec<SlotId> {
     let is_placed = |slot: &SlotId| planner.slots[slot].release() == to.digest;
     let rolls_back = planner.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Rollback);
     // A warm one on a lost host is none.
     let is_gone = |slot: &&SlotId| {
         rolls_back && stands_beside(planner, release) && is_placed(slot) && planner.facts(slot).is_lost()
     };
-    let fitting = planner
-        .slots
-        .keys()
-        .filter(|slot| planner.fits(slot, release))
-        .filter(|slot| !is_gone(slot) && !without_devices.contains(*slot))
-        .cloned();
-    let mut keep: Vec<SlotId> = fitting.collect();
+    let fitting = planner.slots.keys().filter(|slot| planner.fits(slot, release) && !is_gone(slot));
+    let mut keep: Vec<SlotId> = fitting.cloned().collect();
     keep.sort_by_cached_key(|slot| {
         let (facts, kept) = (planner.facts(slot), planner.slots[slot].is_kept());
         let is_warm = facts.intent.has_run(&to.digest);
@@ -176,40 +167,14 @@ fn slots_to_keep(
         let made = keep[..placed].iter().filter(|slot| slot.index >= rollout.first_new).count();
         keep.drain(placed..(placed + made).min(keep.len()));
     }
-    keep.truncate(count);
-    keep
-}
-
-/// Slots whose host has room for the release in all of them, once what runs there now has made way. One whose data is on its
-/// host stays there in any case; a rollback goes back to what there was.
-fn with_room(planner: &Planner<'_>, mut keep: Vec<SlotId>, release: &Release) -> Vec<SlotId> {
-    let is_deploy = planner.rollout.as_ref().is_some_and(|rollout| rollout.kind == Kind::Deploy);
-    if !is_deploy || release.spec.pins_slots() {
-        return keep;
-    }
-    let mut taken: BTreeMap<HostId, Taken> = BTreeMap::new();
-    keep.retain(|slot| {
-        let host = planner.host(slot);
-        let Some(member) = planner.snapshot.fleet.member(&host) else { return true };
-        if member.liveness != Liveness::Connected {
-            return true;
-        }
-        let taken = taken.entry(host).or_insert_with(|| member.taken.clone());
-        let held = &planner.slots[slot].target().gpus;
-        let Ok(gpus) = taken.fit_again(&member.facts, &release.spec, held) else { return false };
-        taken.add_instance(&release.spec, &gpus);
-        true
-    });
     keep
 }
 
 /// Slots that a rollout before this one had placed, and in which nothing was started, are in nobody's way.
 fn drop_unused(planner: &mut Planner<'_>, keep: &[SlotId], to: ReleaseRef) {
-    let unused = planner
-        .slots
-        .values()
-        .filter(|slot| slot.release() != to.digest && slot.run() == Phase::Pulled && slot.other().is_none());
-    let unused: Vec<SlotId> = unused.map(|slot| slot.id().clone()).collect();
+    let unused = planner.slots_that(|slot| {
+        slot.release() != to.digest && slot.run() == Phase::Pulled && slot.other().is_none()
+    });
     unused.iter().filter(|slot| !keep.contains(slot)).for_each(|slot| planner.drop_slot(slot));
 }
 
@@ -244,13 +209,17 @@ fn prepare_all(planner: &mut Planner<'_>, slots: &[SlotId], to: ReleaseRef, rele
 }
 
 fn place_per_host(planner: &mut Planner<'_>, to: ReleaseRef, release: &Release) -> Result<(), Nowhere> {
-    let without_devices = planner.without_devices(release);
-    let stays = |slot: &&SlotId| planner.fits(slot, release) && !without_devices.contains(*slot);
-    let mut existing: Vec<SlotId> = planner.slots.keys().filter(stays).cloned().collect();
-    existing.sort_by_cached_key(|slot| {
+    let fitting = planner.slots.keys().filter(|slot| planner.fits(slot, release));
+    let mut candidates: Vec<SlotId> = fitting.cloned().collect();
+    candidates.sort_by_cached_key(|slot| {
         let placed = planner.slots[slot].release() == to.digest;
         (!placed, !planner.facts(slot).serves_now(), slot.index)
     });
+    let stays = planner.stays(&candidates, release, usize::MAX);
+    if let Some(why) = planner.refusal_to_stay(&stays) {
+        return Err(Nowhere::At(why));
+    }
+    let mut existing = stays.keep;
     if stands_beside(planner, release) {
         let Sides { beside, full, .. } = elsewhere::sides(planner, existing, to, release);
         // There is one on each host, so that no other host can take a second one.

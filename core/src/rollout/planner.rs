@@ -132,15 +132,19 @@ impl<'a> Planner<'a> {
         self.slots.keys().cloned().collect()
     }
 
+    /// The slots of which `is_one` holds.
+    pub(crate) fn slots_that(&self, is_one: impl Fn(&Slot) -> bool) -> Vec<SlotId> {
+        self.slots.values().filter(|slot| is_one(slot)).map(|slot| slot.id().clone()).collect()
+    }
+
     /// Every slot that is not on its way out.
     pub(crate) fn staying(&self) -> Vec<SlotId> {
-        self.slots.values().filter(|slot| !slot.is_leaving()).map(|slot| slot.id().clone()).collect()
+        self.slots_that(|slot| !slot.is_leaving())
     }
 
     /// Every slot of one of the service's instances: not those that are kept for a while.
     pub(crate) fn members(&self) -> Vec<SlotId> {
-        let members = self.slots.values().filter(|slot| !slot.is_leaving() && !slot.is_kept());
-        members.map(|slot| slot.id().clone()).collect()
+        self.slots_that(|slot| !slot.is_leaving() && !slot.is_kept())
     }
 
     /// Whether the slot's host has left the count of the rollout.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::figures::{Figures, Trigger};
 use crate::gate::GateEnd;
 use crate::id::{Counter, RolloutId};
+use crate::slot::Waiting;
 use crate::units::Span;
 
 /// The reason for a rollout's state.
@@ -19,6 +20,13 @@ pub enum Reason {
     NoProgress(Span),
     /// Not available for `soak` without a break before the deadline.
     NotSteady(Span),
+    /// Not done in time, and what it waited for last.
+    Late {
+        /// What was not done: `no_progress` or `not_steady`.
+        what: Box<Self>,
+        /// The first of its waits.
+        waited_for: Vec<Waiting>,
+    },
     /// A person said so.
     Asked(String),
     /// Another rollout took over.
@@ -63,6 +71,27 @@ pub enum Reason {
     Restored,
 }
 
+/// Waits that a reason names.
+const WAITS: usize = 3;
+
+impl Reason {
+    /// The same, with what was waited for: the waits for something itself, or else those for others to come first.
+    pub(super) fn late(self, waits: &[Waiting]) -> Self {
+        let follows = |waiting: &&Waiting| {
+            matches!(waiting, Waiting::Others { .. } | Waiting::Room(_) | Waiting::Soak(_))
+        };
+        let (others, mut waited_for): (Vec<&Waiting>, Vec<&Waiting>) = waits.iter().partition(follows);
+        if waited_for.is_empty() {
+            waited_for = others;
+        }
+        if waited_for.is_empty() {
+            return self;
+        }
+        let waited_for = waited_for.into_iter().take(WAITS).cloned().collect();
+        Self::Late { what: Box::new(self), waited_for }
+    }
+}
+
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -92,6 +121,10 @@ impl std::fmt::Display for Reason {
             }
             Self::NoProgress(span) => write!(f, "no progress for {span}"),
             Self::NotSteady(span) => write!(f, "not every instance stayed available within {span}"),
+            Self::Late { what, waited_for } => {
+                let waits: Vec<String> = waited_for.iter().map(ToString::to_string).collect();
+                write!(f, "{what}: waited for {}", waits.join("; "))
+            }
             Self::Asked(who) => write!(f, "asked by {who}"),
             Self::SupersededBy(id) => write!(f, "superseded by rollout {id}"),
             Self::Trigger { what, figures } => f.write_str(&figures.words(*what)),

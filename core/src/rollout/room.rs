@@ -12,16 +12,23 @@ use crate::slot::Intent;
 
 use super::elsewhere::is_to_have_both;
 use super::planner::Planner;
+use super::stays::Stays;
 
 impl Planner<'_> {
     /// Reservations on each host that has slots of this service, those included.
     pub(crate) fn taken(&self) -> BTreeMap<HostId, Taken> {
+        self.taken_before(None)
+    }
+
+    /// The same, where the slots that stay are to come to their new release.
+    pub(crate) fn taken_before(&self, stays: Option<&Stays<'_>>) -> BTreeMap<HostId, Taken> {
         let mut all: BTreeMap<HostId, Taken> = BTreeMap::new();
         for slot in self.slots.values() {
             let Some(member) = self.snapshot.fleet.member(slot.host()) else { continue };
             let taken = all.entry(slot.host().clone()).or_insert_with(|| member.taken.clone());
             let both = Intent::from(slot).runs_both() || is_to_have_both(self, slot);
-            taken.add_slot(slot, self.snapshot.releases, both);
+            let next = stays.and_then(|stays| stays.next(slot.id()));
+            taken.add_slot_before(slot, self.snapshot.releases, both, next);
         }
         all
     }
@@ -84,11 +91,22 @@ impl Planner<'_> {
 
     /// The resources that everything on `host` but `slot` has reserved.
     pub(crate) fn taken_by_others(&mut self, slot: &SlotId, host: &HostId) -> Taken {
+        self.taken_by_others_before(slot, host, None)
+    }
+
+    /// The same, where the slots that stay are to come to their new release.
+    pub(crate) fn taken_by_others_before(
+        &mut self,
+        slot: &SlotId,
+        host: &HostId,
+        stays: Option<&Stays<'_>>,
+    ) -> Taken {
         let mut taken = self.snapshot.fleet.member(host).map(|m| m.taken.clone()).unwrap_or_default();
         for other in self.on_host(host) {
             if &other != slot {
-                let both = self.runs_both(&other);
-                taken.add_slot(&self.slots[&other], self.snapshot.releases, both);
+                let both = self.runs_both(&other) || is_to_have_both(self, &self.slots[&other]);
+                let next = stays.and_then(|stays| stays.next(&other));
+                taken.add_slot_before(&self.slots[&other], self.snapshot.releases, both, next);
             }
         }
         taken

@@ -97,6 +97,6 @@ pub(crate) fn step(planner: &mut Planner<'_>) {
         return;
     }
     let plain = Reason::NotSteady(crate::units::Span::from_secs(given.as_secs()));
-    let reason = ending::hindrance(planner, to, spec).unwrap_or(plain);
+    let reason = ending::hindrance(planner, to, spec, plain);
     ending::on_failure(planner, spec, reason);
 }

@@ -75,15 +75,7 @@ pub fn start(
     let left = service.current.map(|current| current.counter);
     let is_cleared = service.cleared.remove(&target.release.content);
     let target = Target { retry_quarantined: target.retry_quarantined || is_cleared, ..target };
-    let superseded = active.map(|rollout| {
-        let mut ended = rollout.clone();
-        ended.state = State::Superseded;
-        ended.state_since = now;
-        ended.reason = Some(Reason::SupersededBy(id.clone()));
-        ended.stop_hooks(now);
-        ended.note_moved(rollout, now);
-        ended
-    });
+    let superseded = active.map(|rollout| rollout.superseded(Reason::SupersededBy(id.clone()), now));
     match target.kind {
         Kind::Deploy => service.last_counter = service.last_counter.max(target.release.counter.0),
         Kind::Rollback => hold(&mut service, target.release),

@@ -1,5 +1,6 @@
 //! Tables over the rollout machine.
 
+mod accepted;
 mod after_success;
 mod asked;
 mod blue_green;

@@ -18,7 +18,7 @@ use crate::release::{Release, Scale};
 use crate::service::{Mode, Service};
 use crate::time::Timestamp;
 
-use super::{Reason, Rollout, StartError, State};
+use super::{Reason, Rollout, StartError};
 
 /// A command of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,13 +143,7 @@ pub fn apply_command(
         if verb == ServiceCommand::Stop {
             next.replicas = rollout.replicas_before;
         }
-        let mut ended = rollout.clone();
-        ended.state = State::Superseded;
-        ended.state_since = now;
-        ended.reason = Some(Reason::Asked(actor.to_owned()));
-        ended.stop_hooks(now);
-        ended.note_moved(rollout, now);
-        ended
+        rollout.superseded(Reason::Asked(actor.to_owned()), now)
     });
     Ok(CommandOutcome { service: next, ended })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use windlass_core::rollout::{self, Advance, Rollout, Snapshot, State as Phase};
 use windlass_core::service::Slots;
+use windlass_core::time::Pace;
 use windlass_core::{HostId, ServiceId, Timestamp};
 
 use crate::audit;
@@ -14,11 +15,14 @@ use crate::plans::{self, Overlay};
 use crate::registry::Registry;
 use crate::releases;
 
-/// After a look of this length a service is left alone for as long again: hosts that report one after the other would else have
-/// thousands of slots looked at once for each of them, and leave no time to anything else.
-const COSTLY: Duration = Duration::from_millis(5);
-/// The longest such rest.
-const LONGEST_REST: Duration = Duration::from_millis(250);
+/// A service is left alone after a costly look: hosts that report one after the other would else have thousands of slots looked at
+/// once for each of them, and leave no time to anything else.
+const PACE: Pace = Pace {
+    times: 3,
+    most: Duration::from_millis(250),
+    costly: Duration::from_millis(5),
+    every: Duration::ZERO,
+};
 
 /// The result of a look.
 #[derive(Debug, Default)]
@@ -36,7 +40,7 @@ pub(super) struct Step {
 impl Step {
     /// How long the service is left alone after a look that was costly; `None` where there is more to be done at once.
     pub(super) fn rest(&self) -> Option<Duration> {
-        (self.took >= COSTLY && !self.cut_short).then(|| self.took.min(LONGEST_REST))
+        Some(PACE.rest(self.took)).filter(|rest| !rest.is_zero() && !self.cut_short)
     }
 }
 

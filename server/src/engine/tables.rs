@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use windlass_core::time::Pace;
 use windlass_core::{EnvironmentId, Timestamp};
 
 use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
 use crate::routes;
 
-/// The shortest time between two tables of one environment. One that takes long is followed by a rest of three times as long.
-const CALM: Duration = Duration::from_millis(100);
-/// The longest such rest.
-const LONGEST: Duration = Duration::from_secs(2);
+/// The tables of one environment. One that takes long is followed by a longer rest.
+const PACE: Pace = Pace {
+    times: 3,
+    most: Duration::from_secs(2),
+    costly: Duration::ZERO,
+    every: Duration::from_millis(100),
+};
 
 /// Environments of which something has changed.
 #[derive(Debug, Default)]
@@ -42,15 +46,14 @@ impl Tables {
     pub(super) async fn make_due(&mut self, coordinator: &Coordinator) -> Result<(), WriteError> {
         let now = coordinator.ledger.now();
         // A clock that was set back does not make it wait.
-        let is_calm = |until: &Timestamp| *until > now && until.since(now) <= LONGEST + CALM;
+        let is_calm = |until: &Timestamp| *until > now && until.since(now) <= PACE.most;
         let due = self.dirty.iter().filter(|name| !self.calm_until.get(*name).is_some_and(is_calm));
         for environment in due.cloned().collect::<Vec<_>>() {
             self.dirty.remove(&environment);
             let begun = coordinator.ledger.now();
             routes::refresh(coordinator, environment.clone()).await?;
             let done = coordinator.ledger.now();
-            let calm = (begun + CALM).max(done + (done.since(begun) * 3).min(LONGEST));
-            self.calm_until.insert(environment, calm);
+            self.calm_until.insert(environment, done + PACE.rest(done.since(begun)));
         }
         Ok(())
     }

@@ -141,9 +141,29 @@ pub(super) fn url_safe(mut request: bollard::BollardRequest) -> bollard::Bollard
     request
 }
 
+/// `host[:port]` of a repository.
+pub(super) fn registry(repository: &str) -> &str {
+    match repository.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+        _ => "docker.io",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn registries() {
+        #[rustfmt::skip]
+        let table = [
+            ("docker.io/library/nginx", "docker.io"), ("127.0.0.1:5000/web", "127.0.0.1:5000"),
+            ("localhost/web", "localhost"), ("library/nginx", "docker.io"), ("nginx", "docker.io"),
+        ];
+        for (repository, want) in table {
+            assert_eq!(registry(repository), want);
+        }
+    }
 
     #[test]
     fn logins_are_found_by_registry() {

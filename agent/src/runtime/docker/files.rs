@@ -14,7 +14,6 @@ use windlass_core::reconcile::Launch;
 use windlass_core::release::Spec;
 
 use super::super::RuntimeError;
-use super::{DockerEngine, error};
 
 /// The folder of all instances' files, one folder for each.
 #[derive(Debug)]
@@ -70,19 +69,6 @@ impl Store {
             }
             Ok(()) | Err(_) => {}
         }
-    }
-}
-
-impl DockerEngine {
-    /// The user that the image names, where the files of the release belong to it.
-    pub(super) async fn image_user(&self, launch: &Launch) -> Result<Option<String>, RuntimeError> {
-        let spec = &launch.release.release.spec;
-        if spec.files.is_empty() || spec.security.user.is_some() {
-            return Ok(None);
-        }
-        let image = self.docker()?.inspect_image(&launch.image).await;
-        let image = image.map_err(|error| error::starting("inspect the image", error))?;
-        Ok(image.config.and_then(|config| config.user))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::container::LogOutput;
 use bollard::models::{
-    ContainerInspectResponse, ContainerState as State, ContainerStateStatusEnum as Status,
+    ContainerInspectResponse, ContainerState as State, ContainerStateStatusEnum as Status, EventMessage,
     HealthStatusEnum as HealthStatus, HealthcheckResult, RestartPolicyNameEnum,
 };
 use windlass_core::Timestamp;
@@ -14,7 +14,6 @@ use windlass_core::reconcile::{Container, ContainerState, Health, Likeness, Loca
 use crate::reconciler::word;
 
 use super::super::{EngineEvent, EventKind, labels};
-use super::Message;
 
 /// `None` if it is not ours.
 pub(super) fn container(seen: &ContainerInspectResponse, local: &LocalHost) -> Option<Container> {
@@ -114,7 +113,7 @@ fn time(text: Option<&str>) -> Timestamp {
     text.and_then(|text| text.parse().ok()).unwrap_or(Timestamp::ZERO)
 }
 
-pub(super) fn event(event: Message) -> Option<EngineEvent> {
+pub(super) fn event(event: EventMessage) -> Option<EngineEvent> {
     let actor = event.actor?;
     let kind = match event.action.as_deref()? {
         "die" => {

@@ -12,8 +12,9 @@ use windlass_core::release::Spec;
 
 use super::super::RuntimeError;
 use super::super::labels::{self, Identity};
+use super::engine::DockerEngine;
 use super::error::{self, refused};
-use super::{DockerEngine, create, inspect, pull};
+use super::{create, inspect, pull};
 
 impl DockerEngine {
     /// The name is taken. If an agent that died had made exactly this container, it is what was asked for.

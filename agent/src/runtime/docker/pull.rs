@@ -12,7 +12,7 @@ use windlass_core::reconcile::LocalImage;
 use windlass_core::release::Image;
 
 use super::super::{OnProgress, PullError};
-use super::credentials;
+use super::credentials::{self, registry};
 use super::refusal::explain;
 
 pub(super) async fn pull(
@@ -123,14 +123,6 @@ pub(super) fn suits(platform: &str, found: &ImageInspect) -> bool {
         || (wanted.next() == found.os.as_deref() && wanted.next() == found.architecture.as_deref())
 }
 
-/// `host[:port]` of a repository.
-pub(super) fn registry(repository: &str) -> &str {
-    match repository.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        _ => "docker.io",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,17 +184,5 @@ mod tests {
             "localhost/web",
         ];
         assert_eq!(origins(&names, &mine), want.map(str::to_owned).into());
-    }
-
-    #[test]
-    fn registries() {
-        #[rustfmt::skip]
-        let table = [
-            ("docker.io/library/nginx", "docker.io"), ("127.0.0.1:5000/web", "127.0.0.1:5000"),
-            ("localhost/web", "localhost"), ("library/nginx", "docker.io"), ("nginx", "docker.io"),
-        ];
-        for (repository, want) in table {
-            assert_eq!(registry(repository), want);
-        }
     }
 }

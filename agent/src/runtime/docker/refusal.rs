@@ -6,8 +6,8 @@ use bollard::errors::Error;
 use windlass_core::release::Image;
 
 use super::super::PullError;
+use super::credentials::registry;
 use super::error;
-use super::pull::registry;
 
 /// Phrases of engines, by kind; the first kind that fits counts.
 const SAYINGS: &[(Kind, &[&str])] = &[

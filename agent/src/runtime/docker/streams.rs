@@ -7,8 +7,9 @@ use bollard::query_parameters::{EventsOptions, LogsOptions};
 use futures_util::StreamExt;
 
 use super::super::{EngineEvent, LogLine, LogOptions, RuntimeError, RuntimeStream};
+use super::engine::STOP_TIMEOUT;
 use super::error::{refused, unavailable};
-use super::{STOP_TIMEOUT, inspect, lines};
+use super::{inspect, lines};
 
 /// Events of containers that are worth looking at; probes' exec events are not.
 const EVENTS: [&str; 9] =

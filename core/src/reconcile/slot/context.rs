@@ -4,18 +4,16 @@ use crate::digest::Digest;
 use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
-use super::super::asks::times_of;
+use super::super::asks::standing;
 use super::super::container::Container;
 use super::super::disposition::{Mode, SlotContext};
 use super::super::input::Lease;
-use super::super::judge;
 
 impl<'a> SlotContext<'a> {
     pub(super) fn new<'t: 'a>(turn: &Turn<'t>, want: &'a PlanSlot, seen: &'a [&'a Container]) -> Self {
         let known = turn.memory.slots.get(&want.slot).cloned().unwrap_or_default();
         let release = turn.desired.releases.get(&want.release).map(AsRef::as_ref);
         let limit = release.and_then(|release| release.release.spec.on_lost.stop_isolated_after);
-        let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
         let releases = &turn.desired.releases;
         let says = |digest: &Digest| releases.get(digest).is_some_and(|r| r.release.spec.exclusive);
         // Also of what is named and not here: it may be started.
@@ -27,7 +25,7 @@ impl<'a> SlotContext<'a> {
             let over = |lease: Lease| limit.is_some_and(|l| turn.now.since(lease.renewed_at) >= l.duration());
             lease.is_none_or(over)
         } else {
-            limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration())
+            turn.is_alone_for(limit)
         };
         let isolated = alone || (!exclusive && known.isolated_at.is_some());
         let unleased = exclusive && !lease.is_some_and(|lease| lease.current);
@@ -58,10 +56,7 @@ impl<'a> SlotContext<'a> {
             (false, false, true) => Mode::Restoring,
             (false, false, false) => Mode::Usual,
         };
-        let spec = release.map(|release| &release.release.spec);
-        let standing =
-            |seen: &Container| judge::standing(seen, turn.memory.of(seen), spec, times_of(turn, seen));
-        context.available = context.target().is_some_and(|seen| standing(seen).available);
+        context.available = context.target().is_some_and(|seen| standing(turn, seen).available);
         context.barred = context.running_predecessor().is_some_and(|release| {
             let content = turn.desired.releases.get(&release).map(|release| release.content);
             let serves = context.instance_of(&release).is_some_and(|seen| {
@@ -73,11 +68,8 @@ impl<'a> SlotContext<'a> {
                 && content.is_some_and(|content| turn.memory.is_quarantined(&want.slot.service, &content))
         });
         context.predecessor_starts = context.running_predecessor().is_some_and(|release| {
-            let spec = turn.desired.releases.get(&release).map(|release| &release.release.spec);
-            let ready = |seen: &Container| {
-                judge::standing(seen, turn.memory.of(seen), spec, times_of(turn, seen)).ready
-            };
-            !context.instance_of(&release).is_some_and(|seen| seen.state.is_up() && ready(seen))
+            let serves = |seen: &Container| seen.state.is_up() && standing(turn, seen).ready;
+            !context.instance_of(&release).is_some_and(serves)
         });
         context
     }

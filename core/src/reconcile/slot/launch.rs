@@ -62,19 +62,19 @@ pub(super) fn hold(turn: &mut Turn<'_>, context: &mut SlotContext<'_>) -> Option
         return Some(Hold::Refused(refusal.clone()));
     }
     let Some(release) = context.release else {
-        return Some(Hold::Refused(refused(RefusalCode::UnsignedRelease, "the release is not here")));
+        return Some(Hold::Refused(Refusal::new(RefusalCode::UnsignedRelease, "the release is not here")));
     };
     if !want.good && turn.memory.is_quarantined(&want.slot.service, &release.content) {
         let known = turn.memory.quarantine.get(&want.slot.service).and_then(|q| q.get(&release.content));
         let reason = known.map_or_else(String::new, |known| known.reason.clone());
-        return Some(Hold::Refused(refused(RefusalCode::Quarantined, reason)));
+        return Some(Hold::Refused(Refusal::new(RefusalCode::Quarantined, reason)));
     }
     if instance.is_some() && context.wants_running() {
         return context.unleased.then_some(Hold::Lease);
     }
     let checks = if want.good { None } else { asks::check(turn, &want.slot, release) };
     if let Some(asks::Held::Failed(detail)) = checks {
-        return Some(Hold::Refused(refused(RefusalCode::CheckFailed, detail)));
+        return Some(Hold::Refused(Refusal::new(RefusalCode::CheckFailed, detail)));
     }
     if context.unleased && context.wants_running() {
         return Some(Hold::Lease);
@@ -95,11 +95,11 @@ fn image(turn: &mut Turn<'_>, context: &SlotContext<'_>, spec: &Spec) -> Option<
     let known = trouble.filter(|retry| retry.what.seq == seq);
     if known.as_ref().is_some_and(|retry| retry.what.wrong) {
         let detail = known.map_or_else(String::new, |retry| retry.what.reason.to_string());
-        return Some(Hold::Refused(refused(RefusalCode::WrongImage, detail)));
+        return Some(Hold::Refused(Refusal::new(RefusalCode::WrongImage, detail)));
     }
     if !turn.observed.pulls.contains_key(&image.digest) {
         if let Err(shortage) = room::disk_fits(&turn.observed.capacity, image.size.saturating_mul(2)) {
-            return Some(Hold::Refused(refused(RefusalCode::NoRoom, shortage.to_string())));
+            return Some(Hold::Refused(Refusal::new(RefusalCode::NoRoom, shortage.to_string())));
         }
         pull(turn, image, seq);
     }
@@ -159,7 +159,7 @@ fn room(turn: &Turn<'_>, context: &mut SlotContext<'_>, release: &VerifiedReleas
         if matches!(shortage, room::Shortage::GpusSilent(_)) {
             return Hold::Devices;
         }
-        Hold::Refused(refused(RefusalCode::NoRoom, shortage.to_string()))
+        Hold::Refused(Refusal::new(RefusalCode::NoRoom, shortage.to_string()))
     })
 }
 
@@ -225,7 +225,9 @@ fn launch(
 ) -> Result<Step, Hold> {
     let slot = context.want.slot.clone();
     let ports = ports::assign(turn.desired, &mut turn.memory, &slot, &release, side).map_err(
-        |ports::RangeExhausted| Hold::Refused(refused(RefusalCode::NoRoom, "ports: the range is used up")),
+        |ports::RangeExhausted| {
+            Hold::Refused(Refusal::new(RefusalCode::NoRoom, "ports: the range is used up"))
+        },
     )?;
     let known = turn.memory.slot(&slot);
     known.serial += 1;
@@ -291,8 +293,4 @@ pub(super) fn needs_a_side(context: &SlotContext<'_>, dispositions: &[(&Containe
         predecessor.is_some_and(|release| context.instance_of(&release).is_none())
     };
     missing && !context.blocked && context.mode == Mode::Usual && free_side(dispositions).is_none()
-}
-
-fn refused(code: RefusalCode, detail: impl Into<String>) -> Refusal {
-    Refusal { code, detail: detail.into() }
 }

@@ -6,6 +6,7 @@ use crate::observation::Fault;
 use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
+use super::super::asks;
 use super::super::container::{Container, ContainerState};
 use super::super::disposition::{Mode, SlotContext};
 use super::super::judge::{self, Trial, Verdict};
@@ -41,25 +42,17 @@ pub(super) fn update(turn: &mut Turn<'_>, want: &PlanSlot) {
         known.failed = None;
     }
     // The time of its silence tells, and no comparison of times: the clock may have been set since.
-    let silent = turn.observed.coordinator_last_seen.map(|seen| turn.now.since(seen));
-    let is_alone = limit.zip(silent).is_some_and(|(limit, silent)| silent >= limit.duration());
-    if turn.observed.heard && !is_alone {
-        known.isolated_at = None;
+    if turn.observed.heard && !turn.is_alone_for(limit) {
+        turn.memory.slot(&want.slot).isolated_at = None;
     }
 }
 
 /// Remembers which runs became available, so that a restarted agent knows.
 pub(super) fn note_availability(turn: &mut Turn<'_>, seen: &[&Container]) {
     for container in seen {
-        let spec = turn.desired.releases.get(&container.release).map(|release| &release.release.spec);
-        let at = judge::standing(
-            container,
-            turn.memory.of(container),
-            spec,
-            super::super::asks::times_of(turn, container),
-        );
+        let at = asks::standing(turn, container);
         let ContainerState::Running { started_at } = container.state else { continue };
-        if at.available && spec.is_some() {
+        if at.available && turn.spec(&container.release).is_some() {
             let now = turn.now;
             let known = turn.memory.instance(&container.slot, &container.instance);
             known.available_at.get_or_insert(now);
@@ -114,8 +107,8 @@ pub(super) fn judge_target(turn: &mut Turn<'_>, context: &SlotContext<'_>) -> bo
         return serves_at_last;
     }
     let older = context.outdated().map(|older| older.instance.clone());
-    let spec = turn.desired.releases.get(&want.release).map(|release| &release.release.spec);
-    let mut times = super::super::asks::times_of(turn, container);
+    let spec = turn.spec(&want.release);
+    let mut times = asks::times_of(turn, container);
     if spec.is_some() && matches!(container.state, ContainerState::Running { .. }) {
         let asked = turn.memory.volatile.asked.entry(container.instance.clone()).or_insert(turn.now);
         times.asked_since = (*asked).max(times.watching_since);

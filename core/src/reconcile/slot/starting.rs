@@ -26,7 +26,7 @@ pub(super) fn start_one(
     unleased: bool,
 ) -> Option<Step> {
     for (seen, disposition) in dispositions {
-        let spec = turn.desired.releases.get(&seen.release).map(|release| &release.release.spec);
+        let spec = turn.spec(&seen.release);
         // A release that is not verified, or is refused, is never started.
         let refused = turn.desired.refusals.contains_key(&want.slot);
         let held = spec.is_none() || unleased || ((target_held || refused) && seen.release == want.release);

@@ -5,10 +5,9 @@ use crate::observation::{Clock, Evidence, SlotStatus};
 use crate::plan::{Phase, PlanSlot};
 
 use super::super::Turn;
-use super::super::asks::times_of;
+use super::super::asks::standing;
 use super::super::container::Container;
 use super::super::disposition::{Disposition, SlotContext};
-use super::super::judge;
 use super::super::memory::PullTrouble;
 
 /// The failure to report, if the planned release failed here.
@@ -17,12 +16,8 @@ pub(super) fn standing_failure(turn: &Turn<'_>, want: &PlanSlot, seen: &[&Contai
     if failed.restart.is_some_and(|generation| generation != want.generation) {
         return None; // of a restart before this one
     }
-    let serves = |release: &Digest| {
-        let spec = turn.desired.releases.get(release).map(|release| &release.release.spec);
-        let mine = seen.iter().filter(|seen| &seen.release == release);
-        mine.into_iter()
-            .any(|seen| judge::standing(seen, turn.memory.of(seen), spec, times_of(turn, seen)).ready)
-    };
+    let serves =
+        |release: &Digest| seen.iter().any(|seen| &seen.release == release && standing(turn, seen).ready);
     let back = failed.fallback.or(failed.restart.map(|_| failed.release));
     let restored = back.filter(serves);
     Some(SlotStatus::Failed { restored, evidence: Box::new(failed.evidence.clone()) })
@@ -50,20 +45,6 @@ pub(super) fn pull_evidence(
     trouble: &PullTrouble,
 ) -> Option<Box<Evidence>> {
     let release = turn.desired.releases.get(&want.release)?;
-    Some(Box::new(Evidence {
-        instance: None,
-        release: want.release,
-        counter: release.release.counter,
-        clock: Clock::Pull,
-        reason: trouble.reason.clone(),
-        exit_code: None,
-        oom_killed: false,
-        restarts: 0,
-        log: Vec::new(),
-        log_unread: false,
-        probes: Vec::new(),
-        at: trouble.at,
-        not_ready: None,
-        fault: Default::default(),
-    }))
+    let event = (Clock::Pull, trouble.reason.clone());
+    Some(Box::new(Evidence::of(want.release, release.release.counter, event, trouble.at)))
 }

@@ -51,12 +51,12 @@ fn launch(turn: &mut Turn<'_>, want: &PlanSlot, task: &Task) -> Result<Option<La
     }
     let desired = turn.desired;
     let Some(release) = desired.releases.get(&want.release) else {
-        return Err(refused(RefusalCode::UnsignedRelease, "the release is not here"));
+        return Err(Refusal::new(RefusalCode::UnsignedRelease, "the release is not here"));
     };
     let spec = &release.release.spec;
     let Some(hook) = spec.hooks.named(&task.hook) else {
         let detail = format!("release {} has no hook `{}`", release.release.counter, task.hook);
-        return Err(refused(RefusalCode::UnsignedRelease, detail));
+        return Err(Refusal::new(RefusalCode::UnsignedRelease, detail));
     };
     let Some(image) = turn.observed.image(&spec.image) else { return Ok(None) };
     let gpus = devices(turn, hook.gpus.unwrap_or(0))?;
@@ -111,7 +111,7 @@ fn devices(turn: &Turn<'_>, count: u32) -> Result<Vec<GpuClaim>, Refusal> {
     if free.len() < count as usize {
         let (here, free) = (capacity.gpus.len(), free.len());
         let detail = format!("gpu: no free GPU for the hook: {count} needed, {free} of {here} are free");
-        return Err(refused(RefusalCode::NoRoom, detail));
+        return Err(Refusal::new(RefusalCode::NoRoom, detail));
     }
     let given = free.into_iter().take(count as usize);
     Ok(given.map(|(uuid, _)| GpuClaim { uuid: uuid.clone(), memory: None }).collect())
@@ -139,13 +139,9 @@ fn room(turn: &Turn<'_>, release: &VerifiedRelease, gpus: &[GpuClaim]) -> Result
 
 /// The host's policy does not let it start as things are.
 pub(super) fn policy(why: &str) -> TaskOutcome {
-    TaskOutcome::Refused(refused(RefusalCode::Policy, why))
+    TaskOutcome::Refused(Refusal::new(RefusalCode::Policy, why))
 }
 
 fn no_room(shortage: &room::Shortage) -> Refusal {
-    refused(RefusalCode::NoRoom, shortage.to_string())
-}
-
-fn refused(code: RefusalCode, detail: impl Into<String>) -> Refusal {
-    Refusal { code, detail: detail.into() }
+    Refusal::new(RefusalCode::NoRoom, shortage.to_string())
 }

@@ -14,8 +14,7 @@ use super::super::revert::{MOST_DOWN, past_deadline, revert};
 pub(super) fn step(planner: &mut Planner<'_>, from: ReleaseRef) {
     let Some(release) = planner.release(&from.digest) else { return };
     let to = planner.rollout().to.digest;
-    let is_at = |slot: &&Slot| slot.release() == to && slot.run().runs();
-    let mut slots: Vec<_> = planner.slots.values().filter(is_at).map(|slot| slot.id().clone()).collect();
+    let mut slots = planner.slots_that(|slot| slot.release() == to && slot.run().runs());
     slots.retain(|slot| {
         let facts = planner.facts(slot);
         !release.spec.pins_slots() && !facts.is_out_of_reach() && planner.fits(slot, release)

@@ -270,6 +270,8 @@ fn flapping_host_holds_up_a_deadline_for_a_minute() {
     run.until(nothing, |run| run.rollout.state == State::Preparing);
     let begun = run.now;
     run.ends(silence);
-    assert!(matches!(run.rollout.reason, Some(Reason::NoProgress(_))), "{:#?}", run.rollout);
+    assert!(matches!(run.rollout.reason, Some(Reason::Late { .. })), "{:#?}", run.rollout);
+    let reason = run.rollout.reason.as_ref().unwrap().to_string();
+    assert!(reason.contains("no progress for 2m: waited for host h"), "{reason}");
     assert!((180..=185).contains(&(run.now - begun)), "{}", run.now - begun);
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 use windlass_certs::identity::OperatorRole;
 use windlass_core::RolloutId;
+use windlass_core::time::Pace;
 use windlass_core::view::RolloutView;
 use windlass_proto::json::encode;
 use windlass_proto::pb;
@@ -25,8 +26,8 @@ use crate::rollouts;
 const CALM: Duration = Duration::from_millis(200);
 /// The longest time without a look: a wait that ends by the clock, as a hold does, sends no topic.
 const AGAIN: Duration = Duration::from_secs(2);
-/// Between two looks lies so many times the time that the last one took: a rollout over thousands of slots has other work to do.
-const PACE: u32 = 4;
+/// Between two looks lies a rest by the time that the last one took: a rollout over thousands of slots has other work to do.
+const PACE: Pace = Pace { times: 4, most: AGAIN, costly: Duration::ZERO, every: Duration::ZERO };
 
 struct Watch {
     coordinator: Arc<Coordinator>,
@@ -74,7 +75,7 @@ impl Watch {
         let view = coordinator
             .ledger
             .read(|state| rollouts::show(state, &coordinator.registry, id, coordinator.ledger.now()))?;
-        self.free_at = begun + begun.elapsed() * (PACE + 1);
+        self.free_at = Instant::now() + PACE.rest(begun.elapsed());
         self.over = view.outcome.is_some();
         // Time alone is no change.
         let key = encode(&RolloutView { duration_ms: 0, ..view.clone() });

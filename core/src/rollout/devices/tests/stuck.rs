@@ -50,7 +50,7 @@ fn a_deploy_leaves_a_host_that_has_lost_its_gpus() {
     let (new, why) = deployed_over(1, |_| {}, lose_both);
     assert!(new.is_empty(), "{new:?}");
     let why = why.unwrap();
-    assert!(why.contains("h0000: no room: gpu: 1 needed, the host has none"), "{why}");
+    assert!(why.contains("h0000: no room: gpu: 1 needed, 0 free (gpu-0, gpu-1: lost)"), "{why}");
 }
 
 #[test]
@@ -60,8 +60,8 @@ fn a_slot_whose_volume_is_there_is_not_moved() {
     };
     let (new, why) = deployed_over(2, volume, lose_both);
     assert!(new.is_empty(), "{new:?}");
-    let want =
-        "h0000 has lost gpu-0 of production/web/0, no other GPU of it is free, and its named volume is there";
+    let want = "h0000 does not take it in the place of production/web/0: \
+                no room: gpu: 1 needed, 0 free (gpu-0, gpu-1: lost), and its named volume is there";
     assert!(why.as_deref().is_some_and(|why| why.contains(want)), "{why:?}");
 }
 
