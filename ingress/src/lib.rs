@@ -16,6 +16,7 @@ mod held;
 mod ingress;
 mod inner;
 mod limits;
+mod linger;
 mod listen;
 mod origin;
 mod proxy;

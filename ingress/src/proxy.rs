@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE, UPGRADE};
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,6 +19,7 @@ use crate::counters::Ended;
 use crate::exchange::{Answer, Download, Exchange, Kind, Upload};
 use crate::ingress::Shared;
 use crate::inner::Door;
+use crate::linger::Unread;
 use crate::origin::Origin;
 use crate::ready;
 use crate::request::{Forwarded, Refusal, authority, join_cookies, request_headers, response_headers};
@@ -35,6 +36,8 @@ pub(crate) struct Client {
     pub(crate) transport: Transport,
     /// Its place among the connections of clients; a tunnel keeps it.
     pub(crate) place: Arc<OwnedSemaphorePermit>,
+    /// The rest of its newest HTTP/1 request.
+    pub(crate) unread: Unread,
 }
 
 /// The transport of a connection.
@@ -80,6 +83,10 @@ pub(crate) async fn serve(
     };
     let http1 = request.version() < Version::HTTP_2;
     let switches = tunnel::asks(&request);
+    let unread = client.unread.clone();
+    if http1 {
+        unread.begin(!request.body().is_end_stream());
+    }
     let mut response = if !is_inner && ready::asks(&request) {
         ready::answer(&shared)
     } else {
@@ -92,9 +99,10 @@ pub(crate) async fn serve(
         }
         answer
     };
-    // After what the client took for its tunnel, or after half a request, no request can be told from other bytes.
+    // After what the client took for its tunnel, or after half a request, no request can be told from other bytes; and the rest of
+    // one that was answered early may be dropped with the connection.
     let half = [StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT, StatusCode::NOT_IMPLEMENTED];
-    let lost = switches || half.contains(&response.status());
+    let lost = switches || half.contains(&response.status()) || unread.is_left();
     let close = lost || shared.drain.begun.is_cancelled();
     if http1 && close && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -146,7 +154,7 @@ async fn answer(
     if !http2 {
         join_cookies(&mut head.headers);
     }
-    let upload = Upload::new(body);
+    let upload = Upload::new(body, client.unread.clone());
     let mut sent = match attempt(shared, &wanted, routed, &head, &upload, &mut exchange).await {
         Ok(sent) => sent,
         Err(Failure::BrokenOff) => return Err(Failure::BrokenOff.refusal()), // counted as a client that left

@@ -13,6 +13,8 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::linger::Unread;
+
 /// Bytes of a body that are kept for another try.
 const MOST_BYTES: usize = 64 * 1024;
 /// Its frames that are kept.
@@ -49,6 +51,7 @@ pub(crate) enum NoBody {
 struct Shared {
     source: Mutex<Source>,
     ended: Notify,
+    unread: Unread,
 }
 
 #[derive(Debug)]
@@ -79,7 +82,8 @@ enum Kept {
 }
 
 impl Upload {
-    pub(crate) fn new(body: Incoming) -> Self {
+    /// The body of a request; `unread` is told when all of it was read.
+    pub(crate) fn new(body: Incoming, unread: Unread) -> Self {
         if body.is_end_stream() {
             return Self(None);
         }
@@ -97,7 +101,7 @@ impl Upload {
             broken: false,
             waker: None,
         };
-        Self(Some(Arc::new(Shared { source: Mutex::new(source), ended: Notify::new() })))
+        Self(Some(Arc::new(Shared { source: Mutex::new(source), ended: Notify::new(), unread })))
     }
 
     /// No body.
@@ -261,6 +265,7 @@ impl Body for Outgoing {
         if frame.is_none() || source.is_at_end() {
             source.ended = true;
             shared.ended.notify_one();
+            shared.unread.end();
         }
         Poll::Ready(frame.map(|frame| Ok(frame?)))
     }

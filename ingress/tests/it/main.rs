@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 mod balancers;
+mod early;
 mod endpoints;
 mod ends;
 mod grpc;
