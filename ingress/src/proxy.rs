@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE, UPGRADE,
+};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -155,6 +158,14 @@ async fn answer(
         join_cookies(&mut head.headers);
     }
     let upload = Upload::new(body, client.unread.clone());
+    if waits_for_word(&head) {
+        if http2 {
+            // Endpoints over HTTP/2 are not heard on it; the client is told once one has the request.
+            head.headers.remove(EXPECT);
+        } else {
+            upload.hold();
+        }
+    }
     let mut sent = match attempt(shared, &wanted, routed, &head, &upload, &mut exchange).await {
         Ok(sent) => sent,
         Err(Failure::BrokenOff) => return Err(Failure::BrokenOff.refusal()), // counted as a client that left
@@ -172,6 +183,13 @@ async fn answer(
         sent.response.headers_mut().append(SET_COOKIE, bucket_cookie(cookie, origin.tls));
     }
     Ok(pass_on(shared, sent, upload, exchange))
+}
+
+/// Whether a client keeps its body back until it is told to send it. One of HTTP/1.0 does not (RFC 9110, section 10.1.1), and one of
+/// HTTP/2 is not told.
+fn waits_for_word(head: &Parts) -> bool {
+    let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    head.version == Version::HTTP_11 && head.headers.get(EXPECT).is_some_and(expects)
 }
 
 /// Passes a response on as it comes.

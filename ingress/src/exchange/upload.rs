@@ -2,16 +2,17 @@
 //! it is kept here; what is kept is bounded, and ends with the head of a response.
 
 use std::collections::VecDeque;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{HeaderMap, Request, StatusCode};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::linger::Unread;
 
@@ -19,6 +20,9 @@ use crate::linger::Unread;
 const MOST_BYTES: usize = 64 * 1024;
 /// Its frames that are kept.
 const MOST_FRAMES: usize = 64;
+/// How long an endpoint may take to say that it wants the body of a request with `Expect: 100-continue`. It need not say so
+/// (RFC 9110, section 10.1.1), and clients wait as long as this too.
+const WORD: Duration = Duration::from_secs(1);
 
 /// A request's body, as its exchange has it.
 #[derive(Debug, Clone)]
@@ -29,6 +33,8 @@ pub(crate) struct Upload(Option<Arc<Shared>>);
 pub(crate) struct Outgoing {
     shared: Option<Arc<Shared>>,
     number: u32,
+    /// Runs while the endpoint has not said that it wants the body.
+    word: Option<Pin<Box<Sleep>>>,
 }
 
 /// The side that let an upload wait for too long.
@@ -70,6 +76,8 @@ struct Source {
     /// Nothing of it was there when it was asked for last.
     waits: bool,
     ended: bool,
+    /// The client sends it once it hears that an endpoint wants it: the first look at it sends the 100.
+    held: bool,
     /// The client broke it off.
     broken: bool,
     waker: Option<Waker>,
@@ -98,6 +106,7 @@ impl Upload {
             moved_at: Instant::now(),
             waits: false,
             ended: false,
+            held: false,
             broken: false,
             waker: None,
         };
@@ -127,7 +136,7 @@ impl Upload {
 
     /// The body for one more try, from its beginning. The try before gets no more of it.
     pub(crate) fn outgoing(&self) -> Outgoing {
-        let Some(shared) = &self.0 else { return Outgoing { shared: None, number: 0 } };
+        let Some(shared) = &self.0 else { return Outgoing { shared: None, number: 0, word: None } };
         let mut source = shared.lock();
         source.number += 1;
         (source.had, source.ended, source.waits) = (0, false, false);
@@ -135,7 +144,26 @@ impl Upload {
         if let Some(waker) = source.waker.take() {
             waker.wake();
         }
-        Outgoing { shared: Some(Arc::clone(shared)), number: source.number }
+        Outgoing { shared: Some(Arc::clone(shared)), number: source.number, word: None }
+    }
+
+    /// Leaves it with the client until an endpoint says that it wants it, answers otherwise, or has had its time.
+    pub(crate) fn hold(&self) {
+        if let Some(shared) = &self.0 {
+            shared.lock().held = true;
+        }
+    }
+
+    /// Has `request` listen for its endpoint's word on a body that is held.
+    pub(crate) fn listen<B>(&self, request: &mut Request<B>) {
+        let Some(shared) = self.0.as_ref().filter(|shared| shared.lock().held) else { return };
+        // A connection keeps this until its next answer.
+        let shared = Arc::downgrade(shared);
+        hyper::ext::on_informational(request, move |said| {
+            if let Some(shared) = shared.upgrade().filter(|_| said.status() == StatusCode::CONTINUE) {
+                shared.lock().release();
+            }
+        });
     }
 
     /// The head of a response is there: no other try will need the body.
@@ -192,6 +220,21 @@ impl Shared {
 }
 
 impl Source {
+    /// The client is told to send the body.
+    fn release(&mut self) {
+        self.held = false;
+        self.moved_at = Instant::now();
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn wake_later(&mut self, cx: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+        }
+    }
+
     /// The next frame of the present try: a kept one, or one from the client.
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         if self.had < self.kept.len() {
@@ -247,16 +290,21 @@ impl Body for Outgoing {
     type Error = NoBody;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, NoBody>>> {
-        let Some(shared) = &self.shared else { return Poll::Ready(None) };
+        let Self { shared, number, word } = self.get_mut();
+        let Some(shared) = shared else { return Poll::Ready(None) };
         let mut source = shared.lock();
-        if source.number != self.number {
+        if source.number != *number {
             return Poll::Ready(Some(Err(NoBody::Elsewhere)));
+        }
+        if source.held {
+            source.wake_later(cx);
+            let word = word.get_or_insert_with(|| Box::pin(sleep(WORD)));
+            ready!(word.as_mut().poll(cx));
+            source.release();
         }
         let Poll::Ready(frame) = source.next(cx) else {
             source.waits = true;
-            if !source.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                source.waker = Some(cx.waker().clone());
-            }
+            source.wake_later(cx);
             return Poll::Pending;
         };
         source.waits = false;

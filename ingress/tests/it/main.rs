@@ -5,6 +5,7 @@ mod balancers;
 mod early;
 mod endpoints;
 mod ends;
+mod expects;
 mod grpc;
 mod hangs;
 mod inner;
