@@ -134,6 +134,9 @@ impl Exchange {
             return;
         };
         self.has_status = true;
+        if let Some(record) = &mut self.record {
+            record.grpc(status);
+        }
         if GRPC_FAILURES.contains(&status.as_bytes()) {
             self.failed = true;
             self.counters.grpc_failed();
