@@ -14,6 +14,7 @@ mod dev;
 mod elsewhere;
 mod foreign;
 mod harness;
+mod held;
 mod hooks;
 mod kills;
 mod neighbours;
