@@ -4,6 +4,7 @@
 //! `make release`. They need Linux and root; see `tests/lab/README.md`.
 #![expect(clippy::unwrap_used, reason = "a scenario may")]
 
+mod addresses;
 mod asks;
 mod bad_releases;
 mod blue_green;
