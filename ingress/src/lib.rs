@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod access;
+mod answers;
 mod budget;
 mod certificates;
 pub mod counters;
@@ -24,6 +25,7 @@ mod ready;
 mod registry;
 mod request;
 mod table;
+mod target;
 mod traffic;
 mod tunnel;
 mod upstream;

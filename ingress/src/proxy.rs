@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    CONNECTION, CONTENT_TYPE, EXPECT, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE, UPGRADE,
-};
+use hyper::header::{CONNECTION, EXPECT, HeaderValue, SET_COOKIE, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::Entry;
+use crate::answers::{redirect, refuse};
 use crate::certificates::Names;
 use crate::counters::Ended;
 use crate::exchange::{Answer, Download, Exchange, Kind, Upload};
@@ -205,35 +204,6 @@ fn own_answer(exchange: Exchange, failure: Failure) -> Response<Answer> {
     let Refusal(status, why) = failure.refusal();
     exchange.answered_ourselves(status.as_u16());
     refuse(Refusal(status, why))
-}
-
-fn refuse(refusal: Refusal) -> Response<Answer> {
-    let Refusal(status, why) = refusal;
-    let mut response = says(status, why);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
-}
-
-/// A line of text with its status.
-pub(crate) fn says(status: StatusCode, what: &str) -> Response<Answer> {
-    let mut response = Response::new(Answer::text(format!("{}: {what}\n", status.as_u16())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
-/// The same request over HTTPS. 308 keeps method and body (RFC 9110, section 15.4.9).
-fn redirect(host: &str, port: u16, uri: &Uri) -> Response<Answer> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let port = if port == 443 { String::new() } else { format!(":{port}") };
-    let mut response = Response::new(Answer::text("308: over HTTPS\n"));
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    if let Ok(to) = HeaderValue::from_str(&format!("https://{host}{port}{path}")) {
-        response.headers_mut().insert(LOCATION, to);
-    }
-    response
 }
 
 fn bucket_cookie(bucket: u16, tls: bool) -> HeaderValue {
