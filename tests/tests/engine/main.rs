@@ -28,3 +28,4 @@ mod strangers;
 mod traffic;
 mod triggers;
 mod uses;
+mod volumes;
