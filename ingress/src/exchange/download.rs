@@ -129,21 +129,29 @@ impl Flow for Passing {
 impl Download {
     pub(crate) fn new(
         body: Incoming,
-        mut exchange: Exchange,
-        mut line: Option<Line>,
+        exchange: Exchange,
+        line: Option<Line>,
         upload: Upload,
         idle: Duration,
     ) -> Self {
-        if body.is_end_stream() {
-            exchange.finish(line.take());
-        }
         let (timer, given_at, listed, waker) = (None, None, false, None);
-        let live = Live { body, exchange, line, upload, idle, timer, given_at, listed, waker };
+        let mut live = Live { body, exchange, line, upload, idle, timer, given_at, listed, waker };
+        if live.body.is_end_stream() {
+            live.finish();
+        }
         Self(Arc::new(Passing(Mutex::new(Some(live)))))
     }
 }
 
 impl Live {
+    /// The last byte of the response was read. Over HTTP/1 that is the end of an upload too that its endpoint has not read to its
+    /// end: the connection takes no other request.
+    fn finish(&mut self) {
+        let line = self.line.take();
+        let is_left = matches!(line, Some(Line::Http1(_))) && self.upload.give_up();
+        self.exchange.finish(line.filter(|_| !is_left));
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             self.given_at = None;
@@ -165,7 +173,7 @@ impl Live {
         }
         match frame {
             None => {
-                self.exchange.finish(self.line.take());
+                self.finish();
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
@@ -178,7 +186,7 @@ impl Live {
                 }
                 // A body of known length may not be asked again after its last byte.
                 if self.body.is_end_stream() {
-                    self.exchange.finish(self.line.take());
+                    self.finish();
                 } else {
                     self.given_at = Some(Instant::now());
                 }

@@ -90,6 +90,29 @@ async fn an_early_answer_over_https_is_read_after_the_upload() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
+/// An endpoint that answers early, reads nothing more and keeps its connection.
+#[tokio::test]
+async fn an_upload_ends_with_its_answer() {
+    let mut tasks = JoinSet::new();
+    let keeps = raw_server(&mut tasks, |mut stream| async move {
+        let _ = stream.read(&mut [0; 1024]).await;
+        let _ = stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno").await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let limits = Limits { linger_idle: Duration::from_millis(300), ..Limits::default() };
+    let world = World::start(Limits { upstream_connections: 1, ..limits }).await;
+    world.ingress.take(pool(1, &[keeps])).unwrap();
+    // The second one finds the only place free.
+    for _ in 0..2 {
+        let mut client = RawClient::connect(world.address).await;
+        client.write("POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: 9\r\n\r\nx").await;
+        let (head, body) = client.response().await;
+        assert!(head.starts_with("http/1.1 401") && body == b"no", "{head}");
+        assert!(!client.more().await, "the connection ends, though the client has more to send");
+    }
+}
+
 /// A head that is too long is refused before there is a request.
 #[tokio::test]
 async fn a_head_that_is_too_long_is_answered() {

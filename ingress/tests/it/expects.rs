@@ -83,6 +83,7 @@ async fn a_body_that_its_endpoint_refuses_is_not_asked_for() {
     let (head, body) = client.response().await;
     assert!(head.starts_with("http/1.1 401") && body == b"no", "no 100 before it: {head}");
     assert!(head.contains("connection: close"), "half a request is left: {head}");
+    assert!(!client.more().await, "and nobody waits for it");
 }
 
 /// An endpoint may say nothing and wait for the body.
