@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fails when files of agent, core, ctl or server import each other in a circle.
+# Fails when files of core, certs, ingress, agent, ctl or server import each other in a circle.
 #
 # A file is a module. It imports the file in which something is defined that it names: by `use`, or by a path in its code;
 # what a module passes on (`use x::Y`, then `module::Y`) is looked up where it is defined. The use of a parent's items by a
@@ -172,7 +172,7 @@ case "${1:-}" in
 esac
 
 failed=0
-for crate in agent core ctl server; do
+for crate in core certs ingress agent ctl server; do
     found=$(graph "$crate" circles | awk '
         { files[$1] = files[$1] " " $2 }
         END { for (n in files) print "circles: these files import each other in a circle:" files[n] }')

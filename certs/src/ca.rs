@@ -5,8 +5,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyUsagePurpose, SanType, SerialNumber,
@@ -16,10 +14,12 @@ use rustls_pki_types::pem::PemObject;
 use time::OffsetDateTime;
 use windlass_core::{Digest, FleetId, Timestamp};
 
-use crate::csr::{CertifiedIdentity, Csr, CsrError, IdentityError, TlsKey};
+use crate::csr::{CertifiedIdentity, Csr, CsrError, IdentityError, TlsKey, pem};
 use crate::files::{self, FileError};
 use crate::identity::{Grant, Identity, InvalidPeer, MAX_GRANT_ENVIRONMENTS, PeerIdentity, Role};
 use crate::random::{self, RandomError};
+
+pub use crate::identity::BACKDATE;
 
 /// Validity of the CA's own certificate.
 pub const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -27,8 +27,6 @@ pub const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub const MEMBER_VALIDITY: Duration = Duration::from_secs(24 * 3600);
 /// Operators.
 pub const OPERATOR_VALIDITY: Duration = Duration::from_secs(8 * 3600);
-/// Leaf certificates begin this long ago, for clocks that are behind.
-pub const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
 const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca.key";
@@ -267,17 +265,6 @@ fn serial() -> Result<SerialNumber, RandomError> {
     // Positive, and always 16 bytes: one spelling in DER and in our lists.
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))
-}
-
-/// PEM with lines of 64 characters.
-pub(crate) fn pem(label: &str, der: &[u8]) -> String {
-    let encoded = STANDARD.encode(der);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for line in encoded.as_bytes().chunks(64) {
-        text.extend(line.iter().map(|b| char::from(*b)));
-        text.push('\n');
-    }
-    text + "-----END " + label + "-----\n"
 }
 
 #[cfg(test)]

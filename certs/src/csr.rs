@@ -9,6 +9,8 @@ mod proof;
 use std::fmt;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, CertificateSigningRequestParams, KeyPair, PublicKeyData};
 use rustls_pki_types::{CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use windlass_core::Digest;
@@ -167,6 +169,17 @@ impl fmt::Debug for Csr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Csr({})", self.digest().short())
     }
+}
+
+/// PEM with lines of 64 characters.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in encoded.as_bytes().chunks(64) {
+        text.extend(line.iter().map(|b| char::from(*b)));
+        text.push('\n');
+    }
+    text + "-----END " + label + "-----\n"
 }
 
 #[cfg(test)]

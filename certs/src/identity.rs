@@ -15,11 +15,15 @@ mod peer;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::{EnvironmentId, FleetId, HostId, OperatorName};
 
 pub use peer::{InvalidPeer, PeerIdentity, Serial};
+
+/// Leaf certificates begin this long ago, for clocks that are behind.
+pub const BACKDATE: Duration = Duration::from_secs(5 * 60);
 
 /// The kind of a certificate's holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use windlass_core::Timestamp;
 
-use crate::ca::BACKDATE;
-use crate::identity::{Identity, PeerIdentity, Role, Serial};
+use crate::identity::{BACKDATE, Identity, PeerIdentity, Role, Serial};
 
 pub use list::{ListError, RevocationList};
 

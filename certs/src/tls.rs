@@ -19,6 +19,7 @@ mod client;
 mod connect;
 mod connection;
 mod lookup;
+mod options;
 mod outcome;
 mod pace;
 mod seats;
@@ -30,11 +31,12 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use accept::{AcceptOptions, Acceptor, BindError, Incoming, listen};
+pub use accept::{Acceptor, BindError, Incoming, listen};
 pub use client::ClientTls;
 pub use connect::{ConnectError, ConnectOptions, connect};
 pub use connection::{ConnectInfo, Connection};
 pub use lookup::lookup;
+pub use options::AcceptOptions;
 pub use outcome::HandshakeStats;
 pub use seats::{Seat, Seats};
 pub use server::ServerTls;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
-use hyper::header::{HOST, HeaderName};
+use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request, Version};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -40,6 +40,9 @@ pub struct Access {
     pub tls: bool,
     /// Status of the response; 499 if the client left before there was one.
     pub status: u16,
+    /// The status of a gRPC call, from the head or the trailers of its response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u32>,
     /// Its end: `whole`, `broken` (by the endpoint), `cut` (by its client or by a drain), or `client_gone`.
     pub ended: &'static str,
     /// The service that it was for.
@@ -92,6 +95,7 @@ impl AccessLog {
             },
             tls,
             status: 0,
+            grpc_status: None,
             ended: "",
             service: None,
             release: None,
@@ -130,6 +134,11 @@ impl Entry {
     pub(crate) fn at(&mut self, endpoint: &Endpoint) {
         self.access.release = Some(endpoint.key.release);
         self.access.endpoint = Some(endpoint.key.address);
+    }
+
+    /// The response has said this gRPC status.
+    pub(crate) fn grpc(&mut self, status: &HeaderValue) {
+        self.access.grpc_status = status.to_str().ok().and_then(|status| status.parse().ok());
     }
 
     /// It has ended.

@@ -4,6 +4,6 @@ mod download;
 mod guard;
 mod upload;
 
-pub(crate) use download::{Answer, Download, End, Flow};
+pub(crate) use download::{Answer, Download};
 pub(crate) use guard::{Exchange, Kind};
 pub(crate) use upload::{Outgoing, Silent, Upload};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use windlass_core::EnvironmentId;
 use windlass_core::network::InnerNetwork;
 
-use crate::table::Target;
+use crate::target::Target;
 
 /// Most addresses of inner networks at which one ingress listens.
 pub const MOST_INNER: usize = 24;
@@ -113,7 +113,7 @@ pub(crate) struct Stranger;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::tests::target;
+    use crate::target::tests::target;
 
     fn network() -> InnerNetwork {
         InnerNetwork {

@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 mod access;
+mod answers;
 mod budget;
 mod certificates;
 pub mod counters;
@@ -16,6 +17,7 @@ mod held;
 mod ingress;
 mod inner;
 mod limits;
+mod linger;
 mod listen;
 mod origin;
 mod proxy;
@@ -23,6 +25,7 @@ mod ready;
 mod registry;
 mod request;
 mod table;
+mod target;
 mod traffic;
 mod tunnel;
 mod upstream;

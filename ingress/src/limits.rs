@@ -35,6 +35,12 @@ pub struct Limits {
     pub silence: Duration,
     /// Without a byte of a body in either direction.
     pub body_idle: Duration,
+    /// For how long the rest of an HTTP/1 request that was answered before its end is read and dropped.
+    pub linger: Duration,
+    /// Without a byte of that rest.
+    pub linger_idle: Duration,
+    /// Most bytes of that rest.
+    pub linger_bytes: usize,
     /// Without a byte in a tunnel.
     pub tunnel_idle: Duration,
     /// The time that an idle connection to an endpoint is kept. Node closes its own after 5 s: ours have to go first.
@@ -80,6 +86,9 @@ impl Default for Limits {
             response: Duration::from_secs(60),
             silence: Duration::from_secs(3),
             body_idle: Duration::from_secs(300),
+            linger: Duration::from_secs(30),
+            linger_idle: Duration::from_secs(5),
+            linger_bytes: 256 << 20,
             tunnel_idle: Duration::from_secs(3600),
             upstream_idle: Duration::from_secs(4),
             upstream_connections: 1024,

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::certificates::Certificates;
 use crate::ingress::{Ingress, Shared};
 use crate::inner::Stranger;
+use crate::linger::Unread;
 use crate::proxy::{Client, Transport};
 
 /// Pause after an `accept` that failed, for example because no descriptor is left.
@@ -47,7 +48,8 @@ async fn serve_at(shared: Arc<Shared>, taken: Taken, otherwise: Option<Transport
         }
     };
     let Some(transport) = transport else { return };
-    http::detect_and_serve(shared, Client { address, transport, place }, stream).await;
+    http::detect_and_serve(shared, Client { address, transport, place, unread: Unread::default() }, stream)
+        .await;
 }
 
 impl Ingress {
@@ -74,7 +76,12 @@ impl Ingress {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Ok(place) = Arc::clone(&self.0.places).acquire_owned().await else { return };
-        let client = Client { address: client, transport: Transport::Plain, place: Arc::new(place) };
+        let client = Client {
+            address: client,
+            transport: Transport::Plain,
+            place: Arc::new(place),
+            unread: Unread::default(),
+        };
         http::detect_and_serve(Arc::clone(&self.0), client, io).await;
     }
 
@@ -106,7 +113,8 @@ impl Ingress {
                 };
                 let session = stream.get_ref().1;
                 let names = certificates.names_for(session.server_name());
-                let client = Client { address, transport: Transport::Tls(names), place };
+                let client =
+                    Client { address, transport: Transport::Tls(names), place, unread: Unread::default() };
                 if session.alpn_protocol() == Some(b"h2") {
                     http::serve_http2(shared, client, stream).await;
                 } else {

@@ -8,17 +8,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE, UPGRADE};
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, EXPECT, HeaderValue, SET_COOKIE, UPGRADE};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode, Version};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::Entry;
+use crate::answers::{redirect, refuse};
 use crate::certificates::Names;
 use crate::counters::Ended;
 use crate::exchange::{Answer, Download, Exchange, Kind, Upload};
 use crate::ingress::Shared;
 use crate::inner::Door;
+use crate::linger::Unread;
 use crate::origin::Origin;
 use crate::ready;
 use crate::request::{Forwarded, Refusal, authority, join_cookies, request_headers, response_headers};
@@ -35,6 +38,8 @@ pub(crate) struct Client {
     pub(crate) transport: Transport,
     /// Its place among the connections of clients; a tunnel keeps it.
     pub(crate) place: Arc<OwnedSemaphorePermit>,
+    /// The rest of its newest HTTP/1 request.
+    pub(crate) unread: Unread,
 }
 
 /// The transport of a connection.
@@ -80,6 +85,10 @@ pub(crate) async fn serve(
     };
     let http1 = request.version() < Version::HTTP_2;
     let switches = tunnel::asks(&request);
+    let unread = client.unread.clone();
+    if http1 {
+        unread.begin(!request.body().is_end_stream());
+    }
     let mut response = if !is_inner && ready::asks(&request) {
         ready::answer(&shared)
     } else {
@@ -92,9 +101,10 @@ pub(crate) async fn serve(
         }
         answer
     };
-    // After what the client took for its tunnel, or after half a request, no request can be told from other bytes.
+    // After what the client took for its tunnel, or after half a request, no request can be told from other bytes; and the rest of
+    // one that was answered early may be dropped with the connection.
     let half = [StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT, StatusCode::NOT_IMPLEMENTED];
-    let lost = switches || half.contains(&response.status());
+    let lost = switches || half.contains(&response.status()) || unread.is_left();
     let close = lost || shared.drain.begun.is_cancelled();
     if http1 && close && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -146,7 +156,15 @@ async fn answer(
     if !http2 {
         join_cookies(&mut head.headers);
     }
-    let upload = Upload::new(body);
+    let upload = Upload::new(body, client.unread.clone());
+    if waits_for_word(&head) {
+        if http2 {
+            // Endpoints over HTTP/2 are not heard on it; the client is told once one has the request.
+            head.headers.remove(EXPECT);
+        } else {
+            upload.hold();
+        }
+    }
     let mut sent = match attempt(shared, &wanted, routed, &head, &upload, &mut exchange).await {
         Ok(sent) => sent,
         Err(Failure::BrokenOff) => return Err(Failure::BrokenOff.refusal()), // counted as a client that left
@@ -166,6 +184,13 @@ async fn answer(
     Ok(pass_on(shared, sent, upload, exchange))
 }
 
+/// Whether a client keeps its body back until it is told to send it. One of HTTP/1.0 does not (RFC 9110, section 10.1.1), and one of
+/// HTTP/2 is not told.
+fn waits_for_word(head: &Parts) -> bool {
+    let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    head.version == Version::HTTP_11 && head.headers.get(EXPECT).is_some_and(expects)
+}
+
 /// Passes a response on as it comes.
 fn pass_on(shared: &Shared, sent: Sent, upload: Upload, mut exchange: Exchange) -> Response<Answer> {
     let Sent { response, line } = sent;
@@ -179,35 +204,6 @@ fn own_answer(exchange: Exchange, failure: Failure) -> Response<Answer> {
     let Refusal(status, why) = failure.refusal();
     exchange.answered_ourselves(status.as_u16());
     refuse(Refusal(status, why))
-}
-
-fn refuse(refusal: Refusal) -> Response<Answer> {
-    let Refusal(status, why) = refusal;
-    let mut response = says(status, why);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
-    response
-}
-
-/// A line of text with its status.
-pub(crate) fn says(status: StatusCode, what: &str) -> Response<Answer> {
-    let mut response = Response::new(Answer::text(format!("{}: {what}\n", status.as_u16())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
-}
-
-/// The same request over HTTPS. 308 keeps method and body (RFC 9110, section 15.4.9).
-fn redirect(host: &str, port: u16, uri: &Uri) -> Response<Answer> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let port = if port == 443 { String::new() } else { format!(":{port}") };
-    let mut response = Response::new(Answer::text("308: over HTTPS\n"));
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-    if let Ok(to) = HeaderValue::from_str(&format!("https://{host}{port}{path}")) {
-        response.headers_mut().insert(LOCATION, to);
-    }
-    response
 }
 
 fn bucket_cookie(bucket: u16, tls: bool) -> HeaderValue {

@@ -3,9 +3,9 @@
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::answers::says;
 use crate::exchange::Answer;
 use crate::ingress::Shared;
-use crate::proxy::says;
 
 /// The path that is answered for every host name, and without one: 200 while the ingress takes requests, else 503.
 pub const READY: &str = "/.well-known/windlass/ready";

@@ -3,6 +3,7 @@
 mod balance;
 mod connection;
 mod endpoint;
+mod flow;
 mod pool;
 mod probe;
 
@@ -10,3 +11,4 @@ pub(crate) use balance::{pick, pickable};
 pub(crate) use connection::{Line, SendFailure, Sent, Unsent, send};
 pub use endpoint::Doubt;
 pub(crate) use endpoint::{Endpoint, EndpointKey, InFlight, Patience};
+pub(crate) use flow::{End, Flow};

@@ -34,16 +34,34 @@ impl Endpoint {
     }
 }
 
-/// Answers requests without a body; the path `/wait/MILLISECONDS` takes so long.
+/// Answers requests without a body; the path `/wait/MILLISECONDS` takes so long, and an upgrade gets every byte back.
 async fn answer(stream: TcpStream, name: &str) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
     loop {
         let Some(head) = head(&mut stream).await? else { return Ok(()) };
+        if head.iter().any(|line| line.to_ascii_lowercase().starts_with("upgrade:")) {
+            return echo(stream).await;
+        }
         let wait = head[0].split(' ').nth(1).and_then(|path| path.strip_prefix("/wait/")?.parse().ok());
         sleep(Duration::from_millis(wait.unwrap_or(0))).await;
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{name}", name.len());
         stream.write_all(answer.as_bytes()).await?;
+    }
+}
+
+/// Answers an upgrade, and gives back what comes.
+async fn echo(mut stream: BufReader<TcpStream>) -> io::Result<()> {
+    stream
+        .write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .await?;
+    loop {
+        let came = stream.fill_buf().await?.to_vec();
+        if came.is_empty() {
+            return Ok(());
+        }
+        stream.consume(came.len());
+        stream.write_all(&came).await?;
     }
 }
 
@@ -88,9 +106,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Self(BufReader::new(stream))
     }
 
+    /// Makes a tunnel of it.
+    pub(crate) async fn upgrade(&mut self, host: &str) -> io::Result<()> {
+        let request =
+            format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+        self.0.write_all(request.as_bytes()).await?;
+        self.0.flush().await?;
+        let lines = head(&mut self.0).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        if lines[0].contains(" 101 ") { Ok(()) } else { Err(io::Error::other(lines.join("; "))) }
+    }
+
+    /// Says something in a tunnel, and waits until it comes back.
+    pub(crate) async fn echo(&mut self, text: &str) -> io::Result<()> {
+        let both = async {
+            self.0.write_all(text.as_bytes()).await?;
+            self.0.flush().await?;
+            let mut back = vec![0; text.len()];
+            self.0.read_exact(&mut back).await?;
+            if back == text.as_bytes() { Ok(()) } else { Err(io::Error::other(format!("{back:?}"))) }
+        };
+        timeout(Duration::from_secs(30), both).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
     pub(crate) async fn get(&mut self, host: &str, path: &str) -> io::Result<Answer> {
         let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
         self.0.write_all(request.as_bytes()).await?;
+        self.0.flush().await?;
         let lines = head(&mut self.0).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let value = |name: &str| {
             let named = lines.iter().filter_map(|line| line.split_once(": "));

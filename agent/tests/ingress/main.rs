@@ -5,5 +5,6 @@ mod calls;
 mod follows;
 mod http;
 mod secure;
+mod standing;
 mod succeeds;
 mod world;

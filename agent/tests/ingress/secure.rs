@@ -16,25 +16,32 @@ use crate::world::{LONG, World};
 
 const WEB: &str = "web.example.com";
 
-/// Lays a fresh certificate for [`WEB`] into the folder.
-fn lay_down(folder: &Path) -> CertificateDer<'static> {
-    let made = rcgen::generate_simple_self_signed([WEB.to_owned()]).unwrap();
+/// Lays a fresh certificate for these names into the folder.
+pub(crate) fn lay_down(folder: &Path, names: &[&str]) -> CertificateDer<'static> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
     // A reader between the two files finds a pair that does not belong together, and keeps the one before.
     std::fs::write(folder.join("web.key"), made.signing_key.serialize_pem()).unwrap();
     std::fs::write(folder.join("web.crt"), made.cert.pem()).unwrap();
     made.cert.der().clone()
 }
 
-/// Asks over a connection on which only this certificate is believed.
-async fn ask(address: SocketAddr, believed: &CertificateDer<'static>) -> std::io::Result<Answer> {
+/// Settings of a client that believes only this certificate, and offers these protocols.
+pub(crate) fn settings(believed: &CertificateDer<'static>, protocols: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(believed.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Arc::new(config)
+}
+
+/// Asks over a connection on which only this certificate is believed.
+async fn ask(address: SocketAddr, believed: &CertificateDer<'static>) -> std::io::Result<Answer> {
     let stream = TcpStream::connect(address).await?;
     let name = WEB.try_into().unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let stream = TlsConnector::from(settings(believed, &[])).connect(name, stream).await?;
     Client::over(stream).get(WEB, "/").await
 }
 
@@ -44,7 +51,7 @@ async fn https_follows_its_folder_and_http_leads_there() {
     let one = Endpoint::listen("one").await;
     let certs = world.folder.join("certs");
     std::fs::create_dir(&certs).unwrap();
-    let first = lay_down(&certs);
+    let first = lay_down(&certs, &[WEB]);
     let mut agent = world.agent(vec![world.keys.table(5, &[one.address])]);
     let folder = certs.to_str().unwrap();
     let http = ["--http", "127.0.0.1:0", "--redirect", "8443"];
@@ -56,7 +63,7 @@ async fn https_follows_its_folder_and_http_leads_there() {
     assert_eq!(redirected.location.as_deref(), Some("https://web.example.com:8443/cart?x=1"));
     assert_eq!(ask(https, &first).await.unwrap().body, "one");
 
-    let second = lay_down(&certs);
+    let second = lay_down(&certs, &[WEB]);
     let end = Instant::now() + LONG;
     while !ask(https, &second).await.is_ok_and(|answer| answer.body == "one") {
         assert!(Instant::now() < end, "the new certificate is never served");

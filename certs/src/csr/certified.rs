@@ -180,6 +180,6 @@ impl CertifiedIdentity {
 
     /// The chain as PEM.
     pub fn chain_pem(&self) -> String {
-        self.chain.iter().map(|der| crate::ca::pem("CERTIFICATE", der)).collect()
+        self.chain.iter().map(|der| super::pem("CERTIFICATE", der)).collect()
     }
 }

@@ -82,7 +82,7 @@ fn an_identity_is_one_file_that_is_replaced_whole() {
         let [leaf, ca] = second.chain() else { panic!("leaf and CA") };
         let all: String = std::iter::once(leaf)
             .chain(std::iter::repeat_n(ca, count))
-            .map(|der| crate::ca::pem("CERTIFICATE", der))
+            .map(|der| super::pem("CERTIFICATE", der))
             .collect();
         CertifiedIdentity::new(second.key().clone(), &all)
     };

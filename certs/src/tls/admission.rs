@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::Timestamp;
 use windlass_core::quota::{Notices, Quotas, Rate, Source};
 
-use super::AcceptOptions;
+use super::options::AcceptOptions;
 use super::seats::{Seat, Seats};
 
 /// Connections of one stranger's address.

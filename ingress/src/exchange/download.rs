@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::upstream::Line;
+use crate::upstream::{End, Flow, Line};
 
 use super::guard::Exchange;
 use super::upload::Upload;
@@ -73,10 +73,10 @@ impl Body for Answer {
 }
 
 /// The body of an endpoint's response. It is counted when it ends, and is cut when nothing of it comes for too long.
-pub(crate) struct Download(Arc<Flow>);
+pub(crate) struct Download(Arc<Passing>);
 
-/// A response on its way, which its endpoint can end: a client that takes nothing never asks for the rest.
-pub(crate) struct Flow(Mutex<Option<Live>>);
+/// A response on its way.
+struct Passing(Mutex<Option<Live>>);
 
 struct Live {
     body: Incoming,
@@ -93,28 +93,20 @@ struct Live {
     waker: Option<Waker>,
 }
 
-/// The reason for which a response is ended by its endpoint's side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The drain of the endpoint is over.
-    Drained,
-    /// Its client, one of several of a connection, has taken nothing for so long.
-    Unread(Duration),
-}
-
-impl std::fmt::Debug for Flow {
+impl std::fmt::Debug for Passing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flow").finish_non_exhaustive()
+        f.debug_struct("Passing").finish_non_exhaustive()
     }
 }
 
-impl Flow {
+impl Passing {
     fn lock(&self) -> MutexGuard<'_, Option<Live>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Ends it if `why` holds at `now`: its place at the endpoint is free from then on.
-    pub(crate) fn end(&self, why: End, now: Instant) {
+impl Flow for Passing {
+    fn end(&self, why: End, now: Instant) {
         let live = {
             let mut live = self.lock();
             let ends = |live: &Live| match why {
@@ -137,21 +129,29 @@ impl Flow {
 impl Download {
     pub(crate) fn new(
         body: Incoming,
-        mut exchange: Exchange,
-        mut line: Option<Line>,
+        exchange: Exchange,
+        line: Option<Line>,
         upload: Upload,
         idle: Duration,
     ) -> Self {
-        if body.is_end_stream() {
-            exchange.finish(line.take());
-        }
         let (timer, given_at, listed, waker) = (None, None, false, None);
-        let live = Live { body, exchange, line, upload, idle, timer, given_at, listed, waker };
-        Self(Arc::new(Flow(Mutex::new(Some(live)))))
+        let mut live = Live { body, exchange, line, upload, idle, timer, given_at, listed, waker };
+        if live.body.is_end_stream() {
+            live.finish();
+        }
+        Self(Arc::new(Passing(Mutex::new(Some(live)))))
     }
 }
 
 impl Live {
+    /// The last byte of the response was read. Over HTTP/1 that is the end of an upload too that its endpoint has not read to its
+    /// end: the connection takes no other request.
+    fn finish(&mut self) {
+        let line = self.line.take();
+        let is_left = matches!(line, Some(Line::Http1(_))) && self.upload.give_up();
+        self.exchange.finish(line.filter(|_| !is_left));
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
             self.given_at = None;
@@ -173,7 +173,7 @@ impl Live {
         }
         match frame {
             None => {
-                self.exchange.finish(self.line.take());
+                self.finish();
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
@@ -186,7 +186,7 @@ impl Live {
                 }
                 // A body of known length may not be asked again after its last byte.
                 if self.body.is_end_stream() {
-                    self.exchange.finish(self.line.take());
+                    self.finish();
                 } else {
                     self.given_at = Some(Instant::now());
                 }
@@ -207,7 +207,7 @@ impl Body for Download {
         let goes_on =
             matches!(polled, Poll::Pending | Poll::Ready(Some(Ok(_)))) && !live.body.is_end_stream();
         if goes_on && !std::mem::replace(&mut live.listed, true) {
-            live.exchange.list(&self.0);
+            live.exchange.list(Arc::<Passing>::downgrade(&self.0));
         }
         if polled.is_pending() && !live.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             live.waker = Some(cx.waker().clone());

@@ -1,6 +1,6 @@
 //! The counts of one exchange, from the choice of a release to the last byte, whatever ends it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use hyper::HeaderMap;
@@ -8,9 +8,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName};
 
 use crate::access::Entry;
 use crate::counters::{Ended, ReleaseCounters};
-use crate::upstream::{InFlight, Line};
-
-use super::download::Flow;
+use crate::upstream::{Flow, InFlight, Line};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
@@ -83,7 +81,7 @@ impl Exchange {
     }
 
     /// Lets its endpoint end the response.
-    pub(crate) fn list(&self, flow: &Arc<Flow>) {
+    pub(crate) fn list(&self, flow: Weak<dyn Flow>) {
         if let Some(in_flight) = &self.in_flight {
             in_flight.endpoint().list(flow);
         }
@@ -134,6 +132,9 @@ impl Exchange {
             return;
         };
         self.has_status = true;
+        if let Some(record) = &mut self.record {
+            record.grpc(status);
+        }
         if GRPC_FAILURES.contains(&status.as_bytes()) {
             self.failed = true;
             self.counters.grpc_failed();

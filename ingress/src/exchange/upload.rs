@@ -1,22 +1,27 @@
 //! The body of a request on its way to an endpoint. Another try can have it from its beginning as long as all that was taken of
 //! it is kept here; what is kept is bounded, and ends with the head of a response.
 
-use std::collections::VecDeque;
+mod source;
+
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{Request, StatusCode};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-/// Bytes of a body that are kept for another try.
-const MOST_BYTES: usize = 64 * 1024;
-/// Its frames that are kept.
-const MOST_FRAMES: usize = 64;
+use crate::linger::Unread;
+
+use source::Source;
+
+/// How long an endpoint may take to say that it wants the body of a request with `Expect: 100-continue`. It need not say so
+/// (RFC 9110, section 10.1.1), and clients wait as long as this too.
+const WORD: Duration = Duration::from_secs(1);
 
 /// A request's body, as its exchange has it.
 #[derive(Debug, Clone)]
@@ -27,6 +32,8 @@ pub(crate) struct Upload(Option<Arc<Shared>>);
 pub(crate) struct Outgoing {
     shared: Option<Arc<Shared>>,
     number: u32,
+    /// Runs while the endpoint has not said that it wants the body.
+    word: Option<Pin<Box<Sleep>>>,
 }
 
 /// The side that let an upload wait for too long.
@@ -41,63 +48,24 @@ pub(crate) enum Silent {
 pub(crate) enum NoBody {
     #[error("the client broke its request off")]
     Client(#[from] hyper::Error),
-    #[error("another endpoint has the request now")]
-    Elsewhere,
+    #[error("another endpoint has the request, or it was answered")]
+    TakenAway,
 }
 
 #[derive(Debug)]
 struct Shared {
     source: Mutex<Source>,
     ended: Notify,
-}
-
-#[derive(Debug)]
-struct Source {
-    body: Incoming,
-    /// The try that may read.
-    number: u32,
-    /// Frames that were taken, and how many of them the present try has had.
-    kept: VecDeque<Kept>,
-    had: usize,
-    bytes: usize,
-    /// Whether more is kept; and whether all that was taken is there.
-    keeps: bool,
-    all: bool,
-    moved_at: Instant,
-    /// Nothing of it was there when it was asked for last.
-    waits: bool,
-    ended: bool,
-    /// The client broke it off.
-    broken: bool,
-    waker: Option<Waker>,
-}
-
-#[derive(Debug, Clone)]
-enum Kept {
-    Data(Bytes),
-    Trailers(HeaderMap),
+    unread: Unread,
 }
 
 impl Upload {
-    pub(crate) fn new(body: Incoming) -> Self {
+    /// The body of a request; `unread` is told when all of it was read.
+    pub(crate) fn new(body: Incoming, unread: Unread) -> Self {
         if body.is_end_stream() {
             return Self(None);
         }
-        let source = Source {
-            body,
-            number: 0,
-            kept: VecDeque::new(),
-            had: 0,
-            bytes: 0,
-            keeps: true,
-            all: true,
-            moved_at: Instant::now(),
-            waits: false,
-            ended: false,
-            broken: false,
-            waker: None,
-        };
-        Self(Some(Arc::new(Shared { source: Mutex::new(source), ended: Notify::new() })))
+        Self(Some(Arc::new(Shared { source: Mutex::new(Source::new(body)), ended: Notify::new(), unread })))
     }
 
     /// No body.
@@ -123,15 +91,31 @@ impl Upload {
 
     /// The body for one more try, from its beginning. The try before gets no more of it.
     pub(crate) fn outgoing(&self) -> Outgoing {
-        let Some(shared) = &self.0 else { return Outgoing { shared: None, number: 0 } };
+        let Some(shared) = &self.0 else { return Outgoing { shared: None, number: 0, word: None } };
         let mut source = shared.lock();
-        source.number += 1;
-        (source.had, source.ended, source.waits) = (0, false, false);
+        source.take_away();
+        (source.had, source.ended, source.waits, source.is_read) = (0, false, false, true);
         source.moved_at = Instant::now();
-        if let Some(waker) = source.waker.take() {
-            waker.wake();
+        Outgoing { shared: Some(Arc::clone(shared)), number: source.number, word: None }
+    }
+
+    /// Leaves it with the client until an endpoint says that it wants it, answers otherwise, or has had its time.
+    pub(crate) fn hold(&self) {
+        if let Some(shared) = &self.0 {
+            shared.lock().held = true;
         }
-        Outgoing { shared: Some(Arc::clone(shared)), number: source.number }
+    }
+
+    /// Has `request` listen for its endpoint's word on a body that is held.
+    pub(crate) fn listen<B>(&self, request: &mut Request<B>) {
+        let Some(shared) = self.0.as_ref().filter(|shared| shared.lock().held) else { return };
+        // A connection keeps this until its next answer.
+        let shared = Arc::downgrade(shared);
+        hyper::ext::on_informational(request, move |said| {
+            if let Some(shared) = shared.upgrade().filter(|_| said.status() == StatusCode::CONTINUE) {
+                shared.lock().release();
+            }
+        });
     }
 
     /// The head of a response is there: no other try will need the body.
@@ -142,6 +126,17 @@ impl Upload {
         let had = std::mem::take(&mut source.had);
         source.kept.drain(..had);
         source.all = false;
+    }
+
+    /// The response is there whole: an endpoint that has not read all of the body gets no more of it. Answers whether there is one.
+    pub(crate) fn give_up(&self) -> bool {
+        let Some(shared) = &self.0 else { return false };
+        let mut source = shared.lock();
+        let is_left = source.is_read && !source.ended;
+        if is_left {
+            source.take_away();
+        }
+        is_left
     }
 
     /// When something of it was taken last, unless all of it was.
@@ -187,54 +182,11 @@ impl Shared {
     }
 }
 
-impl Source {
-    /// The next frame of the present try: a kept one, or one from the client.
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if self.had < self.kept.len() {
-            let kept = if self.keeps {
-                self.had += 1;
-                self.kept.get(self.had - 1).cloned()
-            } else {
-                self.kept.pop_front()
-            };
-            return Poll::Ready(kept.map(|kept| Ok(kept.into())));
-        }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            self.keep(frame);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn keep(&mut self, frame: &Frame<Bytes>) {
-        let kept = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => Kept::Data(data.clone()),
-            (None, Some(trailers)) => Kept::Trailers(trailers.clone()),
-            (None, None) => return,
-        };
-        self.bytes += frame.data_ref().map_or(0, Bytes::len);
-        self.keeps &= self.bytes <= MOST_BYTES && self.kept.len() < MOST_FRAMES;
-        if self.keeps {
-            self.kept.push_back(kept);
-            self.had += 1;
-        } else {
-            self.all = false;
-            self.kept.clear();
-            self.had = 0;
-        }
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.had == self.kept.len() && self.body.is_end_stream()
-    }
-}
-
-impl From<Kept> for Frame<Bytes> {
-    fn from(kept: Kept) -> Self {
-        match kept {
-            Kept::Data(data) => Self::data(data),
-            Kept::Trailers(trailers) => Self::trailers(trailers),
-        }
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        let Some(shared) = &self.shared else { return };
+        let mut source = shared.lock();
+        source.is_read &= source.number != self.number;
     }
 }
 
@@ -243,16 +195,21 @@ impl Body for Outgoing {
     type Error = NoBody;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, NoBody>>> {
-        let Some(shared) = &self.shared else { return Poll::Ready(None) };
+        let Self { shared, number, word } = self.get_mut();
+        let Some(shared) = shared else { return Poll::Ready(None) };
         let mut source = shared.lock();
-        if source.number != self.number {
-            return Poll::Ready(Some(Err(NoBody::Elsewhere)));
+        if source.number != *number {
+            return Poll::Ready(Some(Err(NoBody::TakenAway)));
+        }
+        if source.held {
+            source.wake_later(cx);
+            let word = word.get_or_insert_with(|| Box::pin(sleep(WORD)));
+            ready!(word.as_mut().poll(cx));
+            source.release();
         }
         let Poll::Ready(frame) = source.next(cx) else {
             source.waits = true;
-            if !source.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                source.waker = Some(cx.waker().clone());
-            }
+            source.wake_later(cx);
             return Poll::Pending;
         };
         source.waits = false;
@@ -261,6 +218,7 @@ impl Body for Outgoing {
         if frame.is_none() || source.is_at_end() {
             source.ended = true;
             shared.ended.notify_one();
+            shared.unread.end();
         }
         Poll::Ready(frame.map(|frame| Ok(frame?)))
     }
@@ -271,18 +229,6 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         let Some(shared) = &self.shared else { return SizeHint::with_exact(0) };
-        let source = shared.lock();
-        let data = |kept: &Kept| match kept {
-            Kept::Data(data) => u64::try_from(data.len()).unwrap_or_default(),
-            Kept::Trailers(_) => 0,
-        };
-        let kept: u64 = source.kept.iter().skip(source.had).map(data).sum();
-        let left = source.body.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(left.lower().saturating_add(kept));
-        if let Some(upper) = left.upper() {
-            hint.set_upper(upper.saturating_add(kept));
-        }
-        hint
+        shared.lock().size_hint()
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::ingress::Shared;
 use crate::limits::{CONNECTION_WINDOW, STREAM_WINDOW};
+use crate::linger::Lingering;
 use crate::proxy::{Client, serve};
 
 use super::prefix::Prefixed;
@@ -33,12 +34,13 @@ where
     }
 }
 
-/// Serves HTTP/1.
+/// Serves HTTP/1. A client that was answered early can send the rest of its request before the connection is closed.
 pub(super) async fn serve_http1<T>(shared: Arc<Shared>, client: Client, io: T)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let of_requests = Arc::clone(&shared);
+    let io = Lingering::new(io, client.unread.clone(), &shared.limits);
     let service = service_fn(move |request| serve(Arc::clone(&of_requests), client.clone(), request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

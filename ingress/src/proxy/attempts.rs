@@ -92,7 +92,8 @@ pub(super) async fn attempt(
         let may_repeat =
             body.is_empty() && matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let patience = Patience::of(endpoints, &tried, may_repeat && tried.len() < MORE, &shared.limits);
-        let request = outgoing(head, body.outgoing(), target.is_http2());
+        let mut request = outgoing(head, body.outgoing(), target.is_http2());
+        body.listen(&mut request);
         let failure = match send(shared, &endpoint, request, body, patience).await {
             Ok(sent) => return Ok(sent),
             Err(failure) => failure,

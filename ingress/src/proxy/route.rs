@@ -12,7 +12,7 @@ use crate::counters::ReleaseCounters;
 use crate::ingress::Shared;
 use crate::inner::{Door, NoTarget};
 use crate::request::{Refusal, bucket_of, cookie_value};
-use crate::table::Target;
+use crate::target::Target;
 use crate::upstream::{Endpoint, pickable};
 
 /// The target of a request.

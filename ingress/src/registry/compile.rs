@@ -14,7 +14,8 @@ use crate::counters::ReleaseCounters;
 use crate::held::places;
 use crate::inner::Inner;
 use crate::limits::Limits;
-use crate::table::{Release, Table, Target, full_name};
+use crate::table::Table;
+use crate::target::{Release, Target, full_name};
 use crate::upstream::{Endpoint, EndpointKey};
 
 impl Registry {

@@ -11,20 +11,20 @@ use tokio_util::sync::CancellationToken;
 use windlass_core::Digest;
 use windlass_core::traffic::Protocol;
 
-use crate::exchange::{End, Flow};
 use crate::limits::Limits;
 
+use super::flow::{End, Flow};
 use super::pool::Pool;
 
 mod doubt;
 mod probing;
 mod silence;
+mod state;
 
 pub use doubt::Doubt;
-use probing::Probing;
 pub(crate) use probing::Question;
-use silence::Silence;
 pub(crate) use silence::{Patience, Wait};
+use state::{Probing, Silence};
 
 /// The identity of an endpoint over two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,7 +72,7 @@ pub(crate) struct Endpoint {
     in_flight: AtomicI64,
     tunnels: AtomicI64,
     /// Responses that take more than a moment.
-    flows: Mutex<Vec<Weak<Flow>>>,
+    flows: Mutex<Vec<Weak<dyn Flow>>>,
     /// Consecutive requests that were reset before a response.
     failures: AtomicU32,
     /// Consecutive failures to connect.
@@ -272,8 +272,8 @@ impl Endpoint {
     }
 
     /// Lets a response be ended from here.
-    pub(crate) fn list(&self, flow: &Arc<Flow>) {
-        self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(flow));
+    pub(crate) fn list(&self, flow: Weak<dyn Flow>) {
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(flow);
     }
 
     /// Closes idle connections, and ends responses of which a client takes nothing; all of them if the drain is over.

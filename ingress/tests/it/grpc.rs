@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use windlass_core::traffic::Protocol;
-use windlass_ingress::Limits;
+use windlass_ingress::{Limits, Settings};
 
 use super::world::*;
 
@@ -85,6 +85,40 @@ async fn a_status_in_head_or_trailers_is_counted() {
     until("four are counted", || world.counters(1).requests == 4).await;
     let seen = world.counters(1);
     assert_eq!((seen.success, seen.grpc_failed), (4, 2));
+}
+
+/// The log says it where it stands; a call that says none has none.
+#[tokio::test]
+async fn a_status_is_in_the_access_log() {
+    let mut tasks = JoinSet::new();
+    let respond = |request: Request<hyper::body::Incoming>| {
+        let response = Response::builder().header("content-type", "application/grpc");
+        match request.headers().get("x-answer").map(HeaderValue::as_bytes) {
+            Some(b"head") => response.header("grpc-status", "14").body(text("")).unwrap(),
+            Some(b"trailers") => {
+                let frames = [Ok(Frame::data(Bytes::from("message"))), Ok(Frame::trailers(trailers("5")))];
+                response.body(StreamBody::new(tokio_stream::iter(frames)).boxed()).unwrap()
+            }
+            _ => response.body(text("message")).unwrap(),
+        }
+    };
+    let web = server_h2(&mut tasks, respond).await;
+    let (log, mut records) = tokio::sync::mpsc::channel(8);
+    let world =
+        World::start_in(Limits::default(), Settings { access_log: Some(log), ..Settings::default() }).await;
+    world.ingress.take(speaking(pool(1, &[web]), Protocol::Grpc)).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    for (answer, status) in [("head", Some(14)), ("trailers", Some(5)), ("none", None)] {
+        let mut request = call(Empty::<Bytes>::new());
+        request.headers_mut().insert("x-answer", answer.parse().unwrap());
+        sender.ready().await.unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        drop(response.into_body().collect().await); // the record has what came
+        let record = tokio::time::timeout(Duration::from_secs(20), records.recv()).await.unwrap().unwrap();
+        assert_eq!((record.status, record.grpc_status), (200, status), "{answer}");
+        let line = serde_json::to_value(&record).unwrap();
+        assert_eq!(line.get("grpc_status").and_then(serde_json::Value::as_u64), status.map(u64::from));
+    }
 }
 
 /// The same where the request goes on: the endpoint ends the response with its head, and then the stream without an error.

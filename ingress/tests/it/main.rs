@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
 mod balancers;
+mod early;
 mod endpoints;
 mod ends;
+mod expects;
 mod grpc;
 mod hangs;
 mod inner;

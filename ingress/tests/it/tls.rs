@@ -10,19 +10,41 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use windlass_ingress::{Certificates, Limits};
 
 use super::world::*;
 
 /// Writes a certificate for these names, and trusts it.
-fn certificate(folder: &std::path::Path, roots: &mut RootCertStore, file: &str, names: &[&str]) {
+pub(super) fn certificate(folder: &std::path::Path, roots: &mut RootCertStore, file: &str, names: &[&str]) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let made = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
     fs::write(folder.join(format!("{file}.crt")), made.pem()).unwrap();
     fs::write(folder.join(format!("{file}.key")), key.serialize_pem()).unwrap();
     roots.add(made.der().clone()).unwrap();
+}
+
+/// A client's settings.
+pub(super) fn client(
+    roots: &RootCertStore,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    config.with_root_certificates(roots.clone()).with_no_client_auth()
+}
+
+/// A connection over TLS to `name`.
+pub(super) async fn connect(
+    address: std::net::SocketAddr,
+    config: Arc<ClientConfig>,
+    name: &str,
+) -> Result<TlsStream<TcpStream>, std::io::Error> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(config).connect(name, stream).await
 }
 
 /// Asks over TLS; answers with everything that comes.
@@ -33,12 +55,7 @@ async fn ask(
     name: &str,
     host: &str,
 ) -> Result<String, std::io::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-    let config = config.with_root_certificates(roots.clone()).with_no_client_auth();
-    let stream = TcpStream::connect(address).await?;
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let mut stream = connect(address, Arc::new(client(roots, version)), name).await?;
     stream
         .write_all(format!("GET /echo HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
         .await?;

@@ -4,6 +4,7 @@
 //! `make release`. They need Linux and root; see `tests/lab/README.md`.
 #![expect(clippy::unwrap_used, reason = "a scenario may")]
 
+mod addresses;
 mod asks;
 mod bad_releases;
 mod blue_green;
@@ -14,6 +15,7 @@ mod dev;
 mod elsewhere;
 mod foreign;
 mod harness;
+mod held;
 mod hooks;
 mod kills;
 mod neighbours;
@@ -26,3 +28,4 @@ mod strangers;
 mod traffic;
 mod triggers;
 mod uses;
+mod volumes;

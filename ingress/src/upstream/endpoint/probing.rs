@@ -1,10 +1,8 @@
 //! The probes of an endpoint: how it is asked, when, and what its answers say.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
-
-use arc_swap::ArcSwapOption;
 
 use crate::limits::Limits;
 
@@ -12,24 +10,6 @@ use super::{Endpoint, ProtocolKind};
 
 /// An eighth of the shorter interval between two probes: for one that is awaited, and for the next after one that failed.
 const SOON: u32 = 8;
-
-#[derive(Debug, Default)]
-pub(super) struct Probing {
-    /// The path of its probe, if it has one.
-    path: ArcSwapOption<String>,
-    /// A replacement is under way: it is probed more often.
-    busy: AtomicBool,
-    /// Milliseconds after the endpoint was made at which its last probe began.
-    began_at: AtomicU64,
-    /// Its last probe has not ended.
-    under_way: AtomicBool,
-    /// A request has waited for too long: a probe is due at once.
-    suspect: AtomicBool,
-    /// Its last probe was answered.
-    proven: AtomicBool,
-    /// Probes in a row that failed.
-    unanswered: AtomicU32,
-}
 
 /// The probe of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

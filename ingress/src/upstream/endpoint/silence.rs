@@ -3,69 +3,15 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::exchange::Upload;
 use crate::limits::Limits;
 
 use super::Endpoint;
-
-/// The answers of an endpoint of late, and the requests that wait for one.
-#[derive(Debug)]
-pub(super) struct Silence {
-    /// Milliseconds after the endpoint was made at which it answered last.
-    heard_at: AtomicU64,
-    /// The longest time from a request to the head of its response, in microseconds; 0 if it has answered none. It wears off.
-    pub(super) slowest: AtomicU64,
-    /// Requests that wait for the head of a response.
-    waiting: AtomicI64,
-    /// It was left out because it hangs: from then on it has one request at a time, until it answers one.
-    hangs: AtomicBool,
-    /// Tells those that wait that it may have been given up.
-    changed: watch::Sender<()>,
-}
-
-impl Default for Silence {
-    fn default() -> Self {
-        Self {
-            heard_at: AtomicU64::new(0),
-            slowest: AtomicU64::new(0),
-            waiting: AtomicI64::new(0),
-            hangs: AtomicBool::new(false),
-            changed: watch::Sender::new(()),
-        }
-    }
-}
-
-impl Silence {
-    pub(super) fn tell(&self) {
-        self.changed.send_replace(());
-    }
-
-    /// Whether it hangs and has its one request.
-    pub(super) fn is_tried(&self) -> bool {
-        self.hangs.load(Relaxed) && self.waiting.load(Relaxed) > 0
-    }
-
-    pub(super) fn hangs(&self) -> bool {
-        self.hangs.load(Relaxed)
-    }
-
-    pub(super) fn set_hangs(&self, hangs: bool) {
-        self.hangs.store(hangs, Relaxed);
-        self.tell();
-    }
-
-    /// Called every second: a slow answer counts for less after some minutes.
-    pub(super) fn wear_off(&self) {
-        let slowest = self.slowest.load(Relaxed);
-        self.slowest.fetch_sub(slowest / 1024, Relaxed);
-    }
-}
 
 /// The time that a request waits at one endpoint before it is asked of another one.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,78 @@
+//! The marks that probes and answers leave at an endpoint.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+/// The probes of an endpoint, as far as they have come.
+#[derive(Debug, Default)]
+pub(super) struct Probing {
+    /// The path of its probe, if it has one.
+    pub(super) path: ArcSwapOption<String>,
+    /// A replacement is under way: it is probed more often.
+    pub(super) busy: AtomicBool,
+    /// Milliseconds after the endpoint was made at which its last probe began.
+    pub(super) began_at: AtomicU64,
+    /// Its last probe has not ended.
+    pub(super) under_way: AtomicBool,
+    /// A request has waited for too long: a probe is due at once.
+    pub(super) suspect: AtomicBool,
+    /// Its last probe was answered.
+    pub(super) proven: AtomicBool,
+    /// Probes in a row that failed.
+    pub(super) unanswered: AtomicU32,
+}
+
+/// The answers of an endpoint of late, and the requests that wait for one.
+#[derive(Debug)]
+pub(super) struct Silence {
+    /// Milliseconds after the endpoint was made at which it answered last.
+    pub(super) heard_at: AtomicU64,
+    /// The longest time from a request to the head of its response, in microseconds; 0 if it has answered none. It wears off.
+    pub(super) slowest: AtomicU64,
+    /// Requests that wait for the head of a response.
+    pub(super) waiting: AtomicI64,
+    /// It was left out because it hangs: from then on it has one request at a time, until it answers one.
+    pub(super) hangs: AtomicBool,
+    /// Tells those that wait that it may have been given up.
+    pub(super) changed: watch::Sender<()>,
+}
+
+impl Default for Silence {
+    fn default() -> Self {
+        Self {
+            heard_at: AtomicU64::new(0),
+            slowest: AtomicU64::new(0),
+            waiting: AtomicI64::new(0),
+            hangs: AtomicBool::new(false),
+            changed: watch::Sender::new(()),
+        }
+    }
+}
+
+impl Silence {
+    pub(super) fn tell(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Whether it hangs and has its one request.
+    pub(super) fn is_tried(&self) -> bool {
+        self.hangs.load(Relaxed) && self.waiting.load(Relaxed) > 0
+    }
+
+    pub(super) fn hangs(&self) -> bool {
+        self.hangs.load(Relaxed)
+    }
+
+    pub(super) fn set_hangs(&self, hangs: bool) {
+        self.hangs.store(hangs, Relaxed);
+        self.tell();
+    }
+
+    /// Called every second: a slow answer counts for less after some minutes.
+    pub(super) fn wear_off(&self) {
+        let slowest = self.slowest.load(Relaxed);
+        self.slowest.fetch_sub(slowest / 1024, Relaxed);
+    }
+}
