@@ -75,7 +75,7 @@ impl Schedule {
 pub(super) struct State {
     pub(super) schedules: Vec<Schedule>,
     started: bool,
-    health: Health,
+    pub(super) health: Health,
     reported: bool,
     /// Which bad answer was reported last, and when.
     said: (String, Instant),
@@ -182,7 +182,7 @@ impl State {
         self.health.clone()
     }
 
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         kind: Kind,
         yes: bool,
