@@ -76,7 +76,8 @@ fn a_host_that_gets_another_address_restarts_nothing() {
     let mut moved = host.clone();
     moved.address = fleet.lab.gateway().rsplit_once('.').map(|(net, _)| format!("{net}.210")).unwrap();
     let interface = ["dev", "eth0"];
-    for (verb, address) in [("add", &moved.address), ("del", &host.address)] {
+    // In this order: the others of a network go with its first address.
+    for (verb, address) in [("del", &host.address), ("add", &moved.address)] {
         let address = format!("{address}/24");
         host.run(&[&["ip", "address", verb, &address][..], &interface].concat());
     }

@@ -35,7 +35,7 @@ fn slots_of_one_host_share_a_volume_only_where_it_is_said() {
     let after: Vec<_> = fleet.hosts.iter().map(|host| host.running_ids("web")).collect();
     assert_eq!(before, after);
 
-    fleet.deploy_ok(&web(3, json!({ "mount": "/data", "shared": true })), "r2");
+    fleet.deploy_ok(&web(3, json!({ "mount": "/data", "shared": true })), "r3");
     let mut counts: Vec<usize> = fleet.hosts.iter().map(|host| mounted(host).len()).collect();
     counts.sort_unstable();
     assert_eq!(counts, [1, 2], "two of a host write into one volume, as the manifest says");
