@@ -21,3 +21,4 @@ mod scopes;
 mod services;
 mod telemetry;
 mod watch_fleet;
+mod words;
