@@ -31,6 +31,7 @@ mod shell;
 mod signing;
 mod table;
 mod top;
+mod unknown;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

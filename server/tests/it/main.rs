@@ -20,5 +20,6 @@ mod routes;
 mod scopes;
 mod services;
 mod telemetry;
+mod unknown;
 mod watch_fleet;
 mod words;
