@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::coordinator::{ROLLOUT, Script, Watch, view};
+use crate::coordinator::{Coordinator, ROLLOUT, Script, Watch, registry, view};
 use crate::rollouts::run;
 use crate::{Desk, stderr};
 
@@ -169,4 +169,21 @@ fn files_that_are_no_documents_of_ours_lead_on() {
     }
     let screen = desk.screen(&["context", "use", "nowhere"]);
     assert!(screen.contains("there are: demo; `windlass context ls`"), "{screen}");
+}
+
+#[test]
+fn an_image_that_moves_says_what_it_is_pinned_to() {
+    let desk = Desk::with_fleet();
+    let script =
+        Script { watches: [Watch::Views(vec![view("succeeded", true)])].into(), ..Script::default() };
+    let coordinator = Coordinator::start(&desk, script);
+    let registry = registry();
+    for (tag, moves) in [("", true), (":latest", true), (":1", false)] {
+        desk.write("web.yaml", &format!("service: web\nimage: {registry}/web{tag}\nports: {{ http: 80 }}\n"));
+        let said = stderr(&desk.run(&["deploy", "web.yaml", "--server", &coordinator.address]));
+        let words = format!("warning: `{registry}/web{tag}` means what is newest");
+        assert_eq!(said.contains(&words), moves, "{said}");
+        assert_eq!(said.contains("this release is pinned to sha256:"), moves, "{said}");
+        assert_eq!(said.matches("warning: ").count(), usize::from(moves), "one line: {said}");
+    }
 }
