@@ -277,6 +277,9 @@ fn releases_in_a_table() {
     }));
     let said = releases(&[failed, release_view(1, false)], now(), Colour::Off);
     assert!(said.contains("current, rolled back") && said.contains("good"), "{said}");
+    let left = ReleaseView { held: true, ..release_view(2, false) };
+    let said = releases(&[left, release_view(1, true)], now(), Colour::Off);
+    assert!(said.contains(" good, rolled back from ") && said.contains(" current, good "), "{said}");
     insta::assert_snapshot!(
         "releases",
         releases(&[release_view(2, true), release_view(1, false)], now(), Colour::Off)

@@ -143,6 +143,7 @@ fn view(state: &State, entry: &ReleaseEntry) -> Option<ReleaseView> {
         author: release.author.clone(),
         created_at: release.created_at,
         good: known.good.iter().any(|good| good.digest == entry.name.digest),
+        held: known.held.contains(&entry.name.content),
         current: known.current.is_some_and(|current| current.digest == entry.name.digest),
         outcome: newest.map(|rollout| rollout.state).filter(|state| state.is_final()),
         signed_by: envelope.signatures().iter().filter_map(|signature| signature.keyid.clone()).collect(),
