@@ -212,6 +212,16 @@ fn a_failed_rollout_shows_its_evidence() {
 }
 
 #[test]
+fn a_rollout_without_a_slot_counts_none() {
+    let mut paused = rollout_view("paused");
+    (paused.total, paused.available) = (0, 0);
+    let shown = rollout(&paused, now(), Colour::Off);
+    assert!(!shown.contains("0 of 0") && !shown.contains("available  "), "{shown}");
+    let listed = rollouts(&[paused], now(), Colour::Off);
+    assert!(!listed.contains("0/0") && listed.contains("paused"), "{listed}");
+}
+
+#[test]
 fn a_rollback_shows_the_release_that_it_left() {
     let mut back = rollout_view("succeeded");
     (back.kind, back.from, back.left) =
