@@ -13,6 +13,7 @@ use windlass_proto::pb;
 
 use super::{Caller, service};
 use crate::coordinator::Coordinator;
+use crate::gates::unreachable;
 use crate::grpc::status::{invalid, refused};
 use crate::ledger::{ReleaseEntry, State};
 use crate::releases::{self, ReleaseError, Rollback, Submission};
@@ -57,7 +58,8 @@ pub(super) async fn submit(
     let release: Release = decode_bounded(envelope.payload_bytes(), PayloadType::Release.max_len())
         .map_err(|error| invalid("envelope", &error))?;
     caller.may(OperatorRole::Deployer, &release.environment)?;
-    let warnings = coordinator.ledger.read(|state| releases::warnings(state, &release));
+    let mut warnings = coordinator.ledger.read(|state| releases::warnings(state, &release));
+    warnings.extend(unreachable(&coordinator.gates, &release));
     let preview = Some(request.preview).filter(|text| !text.is_empty());
     let submission = Submission {
         envelope,
