@@ -95,7 +95,7 @@ done < <(find ./*/src -name '*.rs' -exec wc -l {} +)
 long=$(git grep -hoE '\bfn [a-z0-9_]{61,}' -- '*.rs' || true)
 [ -z "$long" ] || bad "names of more than 60 characters: $long"
 functions=$(git grep -hoE '\bfn [a-z0-9_]+' -- '*.rs' | sed 's/^fn //' | sort -u)
-for document in docs/reliability.md docs/simulation.md; do
+for document in docs/reliability.md docs/simulation.md docs/formats.md; do
     # shellcheck disable=SC2016 # the backquotes are those of the document
     named=$(grep -oE '`([a-z_]+::)*[a-z0-9]+(_[a-z0-9]+){4,}`' "$document" | tr -d '`' | sed 's/.*:://' | sort -u)
     gone=$(comm -23 <(echo "$named") <(echo "$functions"))

@@ -2,6 +2,7 @@
 
 mod args;
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::net::UdpSocket;
 use std::path::Path;
@@ -11,6 +12,7 @@ use clap::{CommandFactory as _, Parser};
 use clap_complete::Shell;
 use windlass_certs::join::{InvalidToken, JoinToken};
 use windlass_process::completions::mended;
+use windlass_process::report::ErrorReport;
 use windlass_process::{logging, report, signals};
 
 use args::{Command, IngressArgs, JoinArgs, LogArgs, OutputArgs, TrustCommand};
@@ -50,15 +52,36 @@ pub struct Cli {
 
 /// Parses, runs, and turns the outcome into an exit code: 0 done, 1 failed, 2 usage.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error, &args),
+    };
     match execute(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Unwell) => ExitCode::FAILURE,
         Err(failure) => {
-            output::complain(&report::full(&failure, failure.hint().as_deref()));
+            let hint = failure.hint();
+            output::complain(&match cli.output.is_structured() || cli.log.read().0 == "json" {
+                true => ErrorReport::of(&failure, hint.as_deref()).json(),
+                false => report::full(&failure, hint.as_deref()),
+            });
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints help to stdout, and what is wrong with a command line to stderr, as JSON where that was asked for.
+fn misused(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    let asks = |flags, values| report::gives(args, flags, values);
+    let structured =
+        asks(&["-o", "--output"], &["json", "yaml"]) || asks(&["--log-format", "--log"], &["json"]);
+    if error.use_stderr() && structured {
+        output::complain(&ErrorReport::of_usage(&error.render().to_string()).json());
+    } else {
+        drop(error.print());
+    }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 fn execute(cli: &Cli) -> Result<(), Failure> {

@@ -19,7 +19,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     match checks::Joined::load(config) {
         Ok(joined) => {
             found.push(Finding::ok("membership", joined.describe()));
-            found.push(joined.address());
+            found.push(joined.address(config));
             found.push(joined.state());
             found.push(joined.clock());
             found.push(joined.trust());

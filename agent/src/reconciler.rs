@@ -31,7 +31,7 @@ use windlass_process::report::chain;
 use windlass_process::{Backoff, Steps};
 
 use crate::lease::Contact;
-use crate::runtime::{Runtime, RuntimeError};
+use crate::runtime::{Runtime, RuntimeError, address_gone};
 
 mod asks;
 mod execute;
@@ -110,6 +110,7 @@ impl<R: Runtime, S: MemoryStore> Reconciler<R, S> {
             memory: self.memory,
             wires: self.wires,
             networks: self.options.networks,
+            own_address: self.options.own_address,
             outcomes: Vec::new(),
             slots: Vec::new(),
             tasks: Vec::new(),
@@ -138,6 +139,8 @@ struct Task<R: Runtime, S> {
     memory: Memory,
     wires: Wires,
     networks: watch::Sender<Networks>,
+    /// Whether an interface of the host is to have its address.
+    own_address: bool,
     outcomes: Vec<Outcome>,
     /// The last reported slots: they stay true to the best of our knowledge while the engine is away.
     slots: Vec<SlotObservation>,
@@ -321,7 +324,9 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             let (plan_refusal, unwritable) = (plan_refusal.clone(), unwritable.clone());
             let (engine, slots, tasks) = (engine.clone(), self.slots.clone(), self.tasks.clone());
             let of_host = self.view.gpu_conditions();
-            let conditions = condition::bounded(self.conditions.iter().cloned().chain(of_host).collect());
+            let gone = self.own_address.then(|| address_gone(&desired.local.address)).flatten();
+            let conditions = self.conditions.iter().cloned().chain(of_host).chain(gone);
+            let conditions = condition::bounded(conditions.collect());
             let next =
                 Observation { revision, seq, engine, plan_refusal, unwritable, conditions, slots, tasks };
             let changed = revision == 0 || **last != next;

@@ -146,6 +146,7 @@ pub async fn run<R: Runtime>(
         engine(local, &data.files()).map_err(|error| RunError::Task(error.into_boxed_dyn_error()))?;
     let socket = config.engine_socket().to_owned();
     let folder = data.root().to_owned();
+    let own_address = !policy.behind_nat;
     let runtime = Guarded::new(runtime, keeper.mounts().clone(), policy.host, socket, folder);
     let runtime = Arc::new(runtime);
     tracing::info!(
@@ -225,6 +226,7 @@ pub async fn run<R: Runtime>(
             strangers: held.clone(),
             gpu_use,
             answers,
+            own_address,
             ..reconciler::Options::default()
         };
         Reconciler::new(runtime.clone(), store, memory, wires, options).run()

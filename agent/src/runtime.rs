@@ -24,7 +24,7 @@ pub mod fake;
 pub mod labels;
 mod publish;
 
-pub(crate) use publish::{published_on, reached_at};
+pub(crate) use publish::{address_gone, published_on, reached_at};
 
 /// A failure of the engine.
 #[derive(Debug, thiserror::Error)]

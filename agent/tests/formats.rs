@@ -254,3 +254,21 @@ fn every_field_of_a_report_is_explained() {
     }
     assert!(found.contains("cut_services") && found.contains("to_head"));
 }
+
+/// The table of versions has a row for the newest one of each document that grows.
+#[test]
+fn the_newest_version_of_each_document_has_a_row() {
+    let (_, section) = TEXT.split_once("## 15. Versions").unwrap();
+    let newest = |document: &str| {
+        let mut of = "";
+        let rows = section.lines().filter(|line| line.starts_with('|')).filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            of = if cells[1].is_empty() { of } else { cells[1] };
+            (of == document).then(|| cells[2].rsplit(' ').next()?.parse::<u32>().ok())?
+        });
+        rows.max()
+    };
+    assert_eq!(newest("release"), Some(windlass_core::release::RELEASE_VERSION));
+    assert_eq!(newest("plan"), Some(windlass_core::plan::PLAN_VERSION));
+    assert_eq!(newest("traffic table"), Some(windlass_core::traffic::ROUTES_VERSION));
+}

@@ -60,6 +60,8 @@ pub enum ConditionCode {
     GpuThrottled,
     /// A slot whose instance runs is refused by its host now: it would not be started again.
     SlotRefused,
+    /// No interface of the host has the address under which others reach it.
+    AddressGone,
     /// One that only a newer agent knows.
     #[serde(other)]
     Other,
@@ -67,7 +69,7 @@ pub enum ConditionCode {
 
 impl ConditionCode {
     /// Every code.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::StrangeContainer,
         Self::FallbackImageMissing,
         Self::StandbyMissing,
@@ -75,6 +77,7 @@ impl ConditionCode {
         Self::GpuErrors,
         Self::GpuThrottled,
         Self::SlotRefused,
+        Self::AddressGone,
         Self::Other,
     ];
 
@@ -88,6 +91,7 @@ impl ConditionCode {
             Self::GpuErrors => "gpu_errors",
             Self::GpuThrottled => "gpu_throttled",
             Self::SlotRefused => "slot_refused",
+            Self::AddressGone => "address_gone",
             Self::Other => "other",
         }
     }

@@ -73,6 +73,9 @@ pub struct ReleaseView {
     pub created_at: Timestamp,
     /// Whether the release's rollout succeeded.
     pub good: bool,
+    /// Whether a person rolled back from it, and nobody deployed it again: automation does not bring it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// Whether the service is at this release.
     pub current: bool,
     /// End of the newest rollout to it; absent while it goes on, and once it is forgotten.

@@ -14,6 +14,7 @@ mod host;
 mod import;
 mod init;
 mod logs;
+mod near;
 mod operator;
 mod plan;
 mod ps;
@@ -41,8 +42,16 @@ pub(crate) use context::ContextView;
 pub(crate) use ps::PsView;
 pub(crate) use rollout::steer_rollout;
 
-/// Runs the command of the command line.
+/// Runs the command of the command line. An error about a name that the fleet does not have names the nearest one.
 pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
+    let global = cli.global.clone();
+    match Box::pin(dispatch(cli, printer)).await {
+        Ok(exit) => Ok(exit),
+        Err(error) => Err(Box::pin(near::suggested(error, &global)).await),
+    }
+}
+
+async fn dispatch(cli: Cli, printer: &Printer) -> Result<Exit, CtlError> {
     let global = cli.global;
     match cli.command {
         Command::Init(args) => init::run(&args, &global, printer),

@@ -18,6 +18,7 @@ mod runs;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod top;
 mod values;
 mod volumes;
 mod write;
@@ -51,9 +52,6 @@ pub(crate) struct ImportedManifest {
     pub(crate) text: String,
 }
 
-/// Keys at the top that need no word.
-const SILENT: [&str; 4] = ["version", "name", "services", "volumes"];
-
 /// Makes manifests of a compose file.
 ///
 /// # Errors
@@ -63,7 +61,7 @@ pub(crate) fn import(text: &str, files: &Files<'_>) -> Result<Imported, ComposeE
     let services = file.get("services").and_then(Value::as_object).filter(|services| !services.is_empty());
     let services = services.ok_or(ComposeError::NoServices)?;
     let mut notes = Vec::new();
-    top(&file, &mut notes);
+    top::fill(&file, &mut notes);
     let (mut manifests, mut failed, mut first) = (Vec::new(), Vec::new(), Vec::new());
     let mut taken = BTreeSet::new();
     for name in order::by_dependency(services) {
@@ -135,36 +133,4 @@ fn child(draft: &Draft<'_>, service: &Map<String, Value>) -> Option<Note> {
 fn is_of_a_service(key: &str) -> bool {
     let is_mode = key.contains(".configs.") && key.ends_with(".mode");
     key.starts_with("services.") && !key.contains(".x-") && !is_mode
-}
-
-/// Keys beside the services.
-fn top(file: &Map<String, Value>, notes: &mut Vec<Note>) {
-    for key in file.keys().filter(|key| !SILENT.contains(&key.as_str()) && !key.starts_with("x-")) {
-        let (reason, hint) = match key.as_str() {
-            "networks" => (
-                "services do not find each other by sharing a network",
-                "`uses: [db]` calls another service by its name; clients come by `route`",
-            ),
-            "secrets" => (
-                "sealed secrets come later",
-                "a folder of the host works: `volumes: { secrets: { mount: /run/secrets, host_path: /srv/secrets, read_only: true } }`",
-            ),
-            "include" => ("other files are not read", "import each of them"),
-            "configs" => continue,
-            "models" => ("models are not run beside a service", "run it as a service of its own"),
-            _ => ("the key is not known", "look whether a manifest needs it: `windlass schema`"),
-        };
-        notes.push(Note { key: key.clone(), reason: reason.to_owned(), hint: hint.to_owned() });
-    }
-    let volumes = file.get("volumes").and_then(Value::as_object).into_iter().flatten();
-    for (name, volume) in volumes {
-        let keys = volume.as_object().into_iter().flatten().map(|(key, _)| key);
-        for key in keys.filter(|key| !matches!(key.as_str(), "name" | "labels") && !key.starts_with("x-")) {
-            notes.push(Note {
-                key: format!("volumes.{name}.{key}"),
-                reason: "a named volume is made by the agent on its host, empty".to_owned(),
-                hint: "copy the data, or name a folder of the host: `host_path`".to_owned(),
-            });
-        }
-    }
 }

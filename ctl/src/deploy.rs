@@ -77,6 +77,12 @@ pub(crate) async fn pending_release(
     let image = resolver.resolve(&rendered.image).await;
     spinner.finish_and_clear();
     let image = image?;
+    if rendered.image.is_newest() {
+        printer.warn(&format!(
+            "`{}` means what is newest, and changes from day to day: this release is pinned to {}",
+            rendered.image, image.digest
+        ));
+    }
     let service = rendered.service_id();
     let spec = manifests::into_spec(rendered, image, folder)?;
     Ok(PendingRelease { service, spec })

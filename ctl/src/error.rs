@@ -21,6 +21,7 @@ use crate::exit::Exit;
 use crate::home::HomeError;
 use crate::manifests::{ManifestError, Mistake};
 use crate::registry::ResolveError;
+use crate::unknown::Unknown;
 
 /// An error of one command, or of a part that several have.
 pub(crate) trait Failure: Any + Error + Send + Sync {
@@ -30,6 +31,11 @@ pub(crate) trait Failure: Any + Error + Send + Sync {
     /// The exit code of the command.
     fn exit(&self) -> Exit {
         Exit::Refused
+    }
+
+    /// The name that the fleet does not have, where the error is about one.
+    fn unknown(&self) -> Option<Unknown> {
+        None
     }
 }
 
@@ -150,6 +156,16 @@ impl CtlError {
             | Self::Manifest(ManifestError::NoFile) => Exit::Usage,
             Self::AnyFailure(error) => error.0.exit(),
             _ => Exit::Refused,
+        }
+    }
+
+    /// The name that the fleet does not have, where the error is about one.
+    pub(crate) fn unknown(&self) -> Option<Unknown> {
+        match self {
+            Self::AnyFailure(error) => error.0.unknown(),
+            Self::Call(error) => error.unknown(),
+            Self::NoService(service) => Some(Unknown::Service(service.clone())),
+            _ => None,
         }
     }
 

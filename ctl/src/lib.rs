@@ -31,6 +31,8 @@ mod shell;
 mod signing;
 mod table;
 mod top;
+mod unknown;
+mod usage;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -48,7 +50,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = old_spellings(args.into_iter().collect());
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return printer::usage(error, &args).into(),
+        Err(error) => return usage::told(error, &args).into(),
     };
     let printer = Printer::new(cli.global.output);
     let filter = cli.global.log.as_deref().unwrap_or_else(|| args::log_filter(cli.global.verbose));

@@ -2,12 +2,9 @@
 
 pub(crate) mod safe;
 
-use std::error::Error as _;
-use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
-use clap::error::{ContextKind, ContextValue};
 use serde::Serialize;
 
 use crate::error::{CtlError, Report};
@@ -177,90 +174,8 @@ impl Printer {
     }
 }
 
-/// Returns whether a command line that could not be read asks for a format of programs.
-fn wants_structure(args: &[OsString]) -> bool {
-    let is_format = |text: &str| matches!(text, "json" | "yaml");
-    let apart = |pair: &[OsString]| {
-        matches!(pair[0].to_str(), Some("-o" | "--output" | "--format"))
-            && pair[1].to_str().is_some_and(is_format)
-    };
-    let joined = |arg: &OsString| {
-        let value =
-            ["--output=", "--format=", "-o=", "-o"].iter().find_map(|flag| arg.to_str()?.strip_prefix(flag));
-        value.is_some_and(is_format)
-    };
-    args.windows(2).any(apart) || args.iter().any(joined)
-}
-
-/// Prints the answer of clap: help and versions to stdout, mistakes to stderr, as JSON where that was asked for.
-pub(crate) fn usage(mut error: clap::Error, args: &[OsString]) -> Exit {
-    if !error.use_stderr() {
-        drop(error.print());
-        return Exit::Done;
-    }
-    without_hidden(&mut error);
-    if let Some(hint) = with_unit(&error) {
-        let tip = ContextValue::StyledStrs(vec![hint.into()]);
-        error.insert(ContextKind::Suggested, tip);
-    }
-    // The word of another program of ours.
-    let asked = args.iter().skip(1).find(|arg| !arg.as_encoded_bytes().starts_with(b"-"));
-    let doctor = asked.is_some_and(|arg| arg == "doctor");
-    if doctor {
-        let report = Report {
-            error: "unrecognized subcommand 'doctor'".to_owned(),
-            causes: Vec::new(),
-            hint: Some(
-                "`windlass-agent doctor` checks a host, there; `windlass-server check` a coordinator"
-                    .to_owned(),
-            ),
-            problems: Vec::new(),
-        };
-        failure(&report, wants_structure(args));
-        return Exit::Usage;
-    }
-    if wants_structure(args) {
-        let text = error.render().to_string();
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let (hints, causes): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("tip:"));
-        let causes = causes.into_iter().filter(|line| !line.starts_with("For more")).map(str::to_owned);
-        let hint = hints.first().map_or("see --help", |hint| hint.trim_start_matches("tip:").trim());
-        failure(
-            &Report {
-                error: what,
-                causes: causes.collect(),
-                hint: Some(hint.to_owned()),
-                problems: Vec::new(),
-            },
-            true,
-        );
-    } else {
-        drop(error.print());
-    }
-    Exit::Usage
-}
-
-/// Takes commands that shells call out of what is suggested.
-fn without_hidden(error: &mut clap::Error) {
-    let Some(ContextValue::Strings(near)) = error.get(ContextKind::SuggestedSubcommand) else { return };
-    let near: Vec<String> = near.iter().filter(|name| !name.starts_with("__")).cloned().collect();
-    if near.is_empty() {
-        error.remove(ContextKind::SuggestedSubcommand);
-    } else {
-        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
-    }
-}
-
-/// The hint for `2` where `2s` was meant.
-fn with_unit(error: &clap::Error) -> Option<String> {
-    let Some(ContextValue::String(text)) = error.get(ContextKind::InvalidValue) else { return None };
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_duration = error.source().is_some_and(|source| source.to_string().contains("is not a duration"));
-    (is_number && is_duration).then(|| format!("with a unit: `{text}s`"))
-}
-
-fn failure(report: &Report, structured: bool) {
+/// Prints an error.
+pub(crate) fn failure(report: &Report, structured: bool) {
     if structured {
         err(&safe::json(&serde_json::to_string(report).unwrap_or_default()));
     } else {
@@ -292,27 +207,4 @@ fn data(text: &str) {
 
 fn err(text: &str) {
     drop(writeln!(io::stderr().lock(), "{}", safe::safe(text).trim_end_matches('\n')));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_format_is_known_before_the_rest_is_read() {
-        let asked = |line: &str| wants_structure(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
-        for line in [
-            "w -o json",
-            "w --output yaml",
-            "w --format json",
-            "w -ojson",
-            "w --output=json",
-            "w --format=yaml",
-        ] {
-            assert!(asked(line), "{line}");
-        }
-        for line in ["w -o table", "w --out json", "w json", "w -o"] {
-            assert!(!asked(line), "{line}");
-        }
-    }
 }

@@ -16,6 +16,8 @@ mod hints;
 mod init;
 #[path = "cli/lies.rs"]
 mod lies;
+#[path = "cli/near.rs"]
+mod near;
 #[path = "cli/offline.rs"]
 mod offline;
 #[path = "cli/recovery.rs"]

@@ -4,6 +4,9 @@
 //! line before already ends with is left out.
 
 use std::error::Error;
+use std::ffi::OsString;
+
+use serde::Serialize;
 
 /// All causes on one line, for logs and RPC statuses: `a: b: c`.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
@@ -46,6 +49,56 @@ pub fn full(error: &(dyn Error + 'static), hint: Option<&str>) -> String {
     text
 }
 
+/// An error as programs read it: `{"error": …, "causes": […], "hint": …}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErrorReport {
+    /// The failure.
+    pub error: String,
+    /// Its causes, the outermost first.
+    pub causes: Vec<String>,
+    /// The next step.
+    pub hint: Option<String>,
+}
+
+impl ErrorReport {
+    /// The error with its causes.
+    pub fn of(error: &(dyn Error + 'static), hint: Option<&str>) -> Self {
+        let mut lines = causes(error).into_iter();
+        let error = lines.next().unwrap_or_default();
+        Self { error, causes: lines.collect(), hint: hint.map(str::to_owned) }
+    }
+
+    /// A command line that could not be read, from the words for people: `error: …`, lines of details, `tip: …`.
+    pub fn of_usage(words: &str) -> Self {
+        let mut lines = words.lines().map(str::trim).filter(|line| !line.is_empty());
+        let error = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let (tips, causes): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("tip:"));
+        let causes = causes.into_iter().filter(|line| !line.starts_with("For more")).map(str::to_owned);
+        let hint = tips.first().map_or("see --help", |tip| tip.trim_start_matches("tip:").trim());
+        Self { error, causes: causes.collect(), hint: Some(hint.to_owned()) }
+    }
+
+    /// One object on one line.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("texts are JSON")
+    }
+}
+
+/// Returns whether a command line that could not be read gives one of `flags` one of `values`: `-o json`, `-ojson`,
+/// `--output=json`.
+pub fn gives(args: &[OsString], flags: &[&str], values: &[&str]) -> bool {
+    let is_value = |text: &str| values.contains(&text);
+    let apart = |pair: &[OsString]| {
+        let (flag, value) = (pair[0].to_str(), pair[1].to_str());
+        flag.is_some_and(|flag| flags.contains(&flag)) && value.is_some_and(is_value)
+    };
+    let joined = |arg: &OsString| {
+        let rest = flags.iter().find_map(|flag| arg.to_str()?.strip_prefix(flag));
+        rest.is_some_and(|rest| is_value(rest.strip_prefix('=').unwrap_or(rest)))
+    };
+    args.windows(2).any(apart) || args.iter().any(joined)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +125,45 @@ mod tests {
             "error: cannot start\n  caused by: cannot read `x`\n  caused by: no such file\n\nhint: create it"
         );
         assert_eq!(full(&layers(&["alone"]), None), "error: alone");
+    }
+
+    #[test]
+    fn an_error_for_programs_has_the_same_parts() {
+        let report = ErrorReport::of(&layers(&["cannot start", "no such file"]), Some("create it"));
+        assert_eq!(report.json(), r#"{"error":"cannot start","causes":["no such file"],"hint":"create it"}"#);
+        assert_eq!(
+            ErrorReport::of(&layers(&["alone"]), None).json(),
+            r#"{"error":"alone","causes":[],"hint":null}"#
+        );
+        let words = "error: unexpected argument '--x' found\n\n  tip: a similar argument exists: '--y'\n\nUsage: a [OPTIONS]\n\nFor \
+                     more information, try '--help'.\n";
+        let report = ErrorReport::of_usage(words);
+        assert_eq!(report.error, "unexpected argument '--x' found");
+        assert_eq!(report.causes, ["Usage: a [OPTIONS]"]);
+        assert_eq!(report.hint.as_deref(), Some("a similar argument exists: '--y'"));
+        assert_eq!(ErrorReport::of_usage("error: no").hint.as_deref(), Some("see --help"));
+    }
+
+    #[test]
+    fn the_format_is_known_before_the_rest_is_read() {
+        let asked = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            gives(&words, &["-o", "--output", "--format"], &["json", "yaml"])
+        };
+        for line in [
+            "w -o json",
+            "w --output yaml",
+            "w --format json",
+            "w -ojson",
+            "w -o=json",
+            "w --output=json",
+            "w --format=yaml",
+        ] {
+            assert!(asked(line), "{line}");
+        }
+        for line in ["w -o table", "w --out json", "w json", "w -o", "w --outputjson=json"] {
+            assert!(!asked(line), "{line}");
+        }
     }
 
     #[test]

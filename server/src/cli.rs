@@ -1,5 +1,6 @@
 //! The command line of `windlass-server`.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use clap_complete::Shell;
 use windlass_certs::files;
 use windlass_process::completions::mended;
 use windlass_process::logging::{self, Format};
+use windlass_process::report::ErrorReport;
 use windlass_process::{report, signals, socket};
 
 use crate::authority::{Authority, first_trust};
@@ -185,13 +187,35 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 /// The whole program: arguments, command, exit code, and the last words of a failure.
 #[tokio::main]
 pub async fn main() -> ExitCode {
-    match Cli::parse().run().await {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error, &args),
+    };
+    let structured = !matches!(cli.settings.output, Output::Table) || cli.settings.log_format == Format::Json;
+    match cli.run().await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            complain(&report::full(failure.error.as_ref(), failure.hint.as_deref()));
+        Err(Failure { error, hint }) => {
+            complain(&match structured {
+                true => ErrorReport::of(error.as_ref(), hint.as_deref()).json(),
+                false => report::full(error.as_ref(), hint.as_deref()),
+            });
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints help to stdout, and what is wrong with a command line to stderr, as JSON where that was asked for.
+fn misused(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    let asks = |flags, values| report::gives(args, flags, values);
+    if error.use_stderr()
+        && (asks(&["-o", "--output"], &["json", "yaml"]) || asks(&["--log-format"], &["json"]))
+    {
+        complain(&ErrorReport::of_usage(&error.render().to_string()).json());
+    } else {
+        drop(error.print());
+    }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 #[expect(clippy::print_stderr, reason = "the last words of the process, for whoever started it")]
@@ -282,18 +306,18 @@ async fn check(settings: &Settings) -> Result<(), Failure> {
 }
 
 async fn export(settings: &Settings, file: &Path) -> Result<(), Failure> {
+    let creating = || format!("failed to create `{}`", file.display());
+    if file.symlink_metadata().is_ok() {
+        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::AlreadyExists)).context(creating());
+        let hint = "a backup is never written over another one: name a new file, or move that one away first";
+        return Err(Failure { error, hint: Some(hint.to_owned()) });
+    }
     let sealer = authority(settings)?.sealer(Clock::system().now());
     let store = start::open_own_store(&settings.data)?;
-    let creating = || format!("failed to create `{}`", file.display());
     // Under another name until it is whole, so that one that was cut off is never kept for the day it is needed.
     let mut unfinished = file.as_os_str().to_owned();
     unfinished.push(".unfinished");
     let unfinished = PathBuf::from(unfinished);
-    if file.symlink_metadata().is_ok() {
-        return Err(anyhow::Error::from(io::Error::from(io::ErrorKind::AlreadyExists))
-            .context(creating())
-            .into());
-    }
     let mut out = BufWriter::new(files::begin_secret(&unfinished).with_context(creating)?);
     let records = dump::export_sealed(&*store, &mut out, &sealer).await?;
     Point::ExportWritten.pass();

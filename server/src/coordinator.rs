@@ -12,6 +12,7 @@ use crate::boards::Boards;
 use crate::clock::Clock;
 use crate::config::LivenessRules;
 use crate::enrolment::Enrolment;
+use crate::gates::Networks;
 use crate::history::History;
 use crate::ledger::{Ledger, LoadError, State, Topic, WriteBatch, WriteError, Writer};
 use crate::metrics::Metrics;
@@ -52,6 +53,8 @@ pub(crate) struct Coordinator {
     pub boards: Boards,
     /// Readers of logs by host.
     pub readers: Readers,
+    /// Networks at which gates may ask, beside public addresses.
+    pub gates: Networks,
     /// Tripped when the coordinator stops: every stream ends then, or its connection would never.
     pub stopping: CancellationToken,
 }
@@ -66,6 +69,8 @@ pub(crate) struct Parts {
     pub revocations: Revocations,
     /// When a host counts as gone.
     pub liveness: LivenessRules,
+    /// Networks at which gates may ask, beside public addresses.
+    pub gates: Networks,
     /// The clock.
     pub clock: Clock,
     /// Tripped when the coordinator stops.
@@ -75,7 +80,7 @@ pub(crate) struct Parts {
 impl Coordinator {
     /// Reads everything from `store`. The writer is to be run.
     pub(crate) async fn open(store: Arc<dyn Store>, parts: Parts) -> Result<(Arc<Self>, Writer), LoadError> {
-        let Parts { trust, authority, revocations, liveness, clock, stopping } = parts;
+        let Parts { trust, authority, revocations, liveness, gates, clock, stopping } = parts;
         let registry = Registry::new(liveness, clock.clone());
         let (ledger, writer) = Ledger::open(store, State::new(trust), clock).await?;
         ledger.read(|state| {
@@ -103,6 +108,7 @@ impl Coordinator {
             revoked,
             boards: Boards::default(),
             readers,
+            gates,
             stopping,
         };
         Ok((Arc::new(coordinator), writer))

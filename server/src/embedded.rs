@@ -108,6 +108,7 @@ impl Embedded {
             revocations: Revocations::new(),
             liveness,
             clock,
+            gates: crate::gates::Networks::default(),
             stopping: stop.clone(),
         };
         let (coordinator, writer) = Coordinator::open(store, parts).await?;

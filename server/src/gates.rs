@@ -9,6 +9,7 @@
 //! that are still open are asked again.
 
 mod ask;
+mod beforehand;
 mod reach;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::coordinator::Coordinator;
 use crate::ledger::{State, Topic};
 
 pub(crate) use ask::Asker;
+pub(crate) use beforehand::unreachable;
 pub use reach::Networks;
 
 /// Questions under way at once.

@@ -54,10 +54,23 @@ pub(crate) fn of_service(state: &State, service: &Service) -> Vec<QuarantineView
 }
 
 /// The quarantined contents of one service, or of all.
-pub(crate) fn list(state: &State, wanted: Option<&ServiceId>) -> Vec<QuarantineView> {
-    let services = state.services.values().filter(|service| service.mode != Mode::Removed);
-    let services = services.filter(|service| wanted.is_none_or(|wanted| &service.id == wanted));
-    services.flat_map(|service| of_service(state, service)).collect()
+///
+/// # Errors
+/// There is no such service.
+pub(crate) fn list(
+    state: &State,
+    wanted: Option<&ServiceId>,
+) -> Result<Vec<QuarantineView>, QuarantineError> {
+    let mut services = state.services.values().filter(|service| service.mode != Mode::Removed);
+    match wanted {
+        None => Ok(services.flat_map(|service| of_service(state, service)).collect()),
+        Some(id) => {
+            let service = services.find(|service| &service.id == id);
+            service
+                .map(|service| of_service(state, service))
+                .ok_or_else(|| QuarantineError::Unknown(id.clone()))
+        }
+    }
 }
 
 /// The reason for which hosts of `plan` would refuse the content; `None` if none of those that get it would.

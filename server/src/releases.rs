@@ -14,6 +14,7 @@ use windlass_core::{
 };
 
 use crate::coordinator::Coordinator;
+use crate::gates::unreachable;
 use crate::ledger::{State, WriteError};
 use crate::quarantine;
 use crate::registry::Registry;
@@ -268,10 +269,15 @@ pub(crate) fn look_ahead(
     digest: Digest,
     retry_quarantined: bool,
 ) -> PreviewView {
-    coordinator.ledger.read(|state| {
+    let mut view = coordinator.ledger.read(|state| {
         let now = coordinator.ledger.now();
         plan(state, &coordinator.registry, release, digest, retry_quarantined, now)
-    })
+    });
+    // The digest does not cover them: a setting of the coordinator is no part of the service.
+    if !view.unchanged {
+        view.warnings.extend(unreachable(&coordinator.gates, release));
+    }
+    view
 }
 
 /// Shows what a release would do, and with `error` why the coordinator or a host would refuse it.

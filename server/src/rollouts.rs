@@ -17,6 +17,9 @@ pub(crate) enum RolloutError {
     /// Nothing has that name.
     #[error("there is no rollout `{0}`")]
     Unknown(String),
+    /// Nor does such a service exist.
+    #[error("there is no service `{0}`")]
+    UnknownService(ServiceId),
     /// More than one begins like that.
     #[error("more than one rollout begins with `{0}`")]
     Ambiguous(String),
@@ -42,6 +45,7 @@ impl RolloutError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown(_) => Some("`windlass rollout ls` shows the rollouts, `windlass status` the services".to_owned()),
+            Self::UnknownService(_) => Some("`windlass status` shows the services".to_owned()),
             Self::Ambiguous(_) => Some("give more of its id".to_owned()),
             Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::Approve(ApproveError::Author(_)) => Some(
@@ -67,10 +71,11 @@ pub(crate) fn find(state: &State, text: &str) -> Result<(RolloutId, ServiceId), 
     if text.contains('/') {
         // Version 7: the order of ids is that of time.
         let mut newest = state.rollouts.values().rev();
-        return newest
-            .find(|rollout| rollout.service.to_string() == text)
-            .map(named)
-            .ok_or_else(|| RolloutError::Unknown(text.to_owned()));
+        let found = newest.find(|rollout| rollout.service.to_string() == text).map(named);
+        return found.ok_or_else(|| match text.parse::<ServiceId>() {
+            Ok(id) if !state.services.contains_key(&id) => RolloutError::UnknownService(id),
+            Ok(_) | Err(_) => RolloutError::Unknown(text.to_owned()),
+        });
     }
     let mut found = state.rollouts.values().filter(|rollout| rollout.id.as_str().starts_with(text));
     match (found.next(), found.next()) {

@@ -117,6 +117,7 @@ pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, 
         revocations: revocations.clone(),
         liveness: config.liveness,
         clock: clock.clone(),
+        gates: config.gates.clone(),
         stopping: cancel.clone(),
     };
     let (coordinator, writer) = Coordinator::open(store, parts).await?;

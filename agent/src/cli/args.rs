@@ -207,6 +207,11 @@ pub(super) struct OutputArgs {
 }
 
 impl OutputArgs {
+    /// Returns whether the output is for programs.
+    pub(super) const fn is_structured(&self) -> bool {
+        !matches!(self.output, Format::Table)
+    }
+
     /// Prints a result in the format that was asked for.
     pub(super) fn result(&self, text: &str, view: &impl serde::Serialize) -> Result<(), Failure> {
         Ok(output::lines(&match self.output {

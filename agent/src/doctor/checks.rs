@@ -155,7 +155,7 @@ pub(super) fn ports(config: &Config) -> Finding {
 
 /// Whether the address under which others reach the host's ports is one of its own. One that a router translates is not. A name
 /// has to have an address here.
-fn address(address: &str) -> Finding {
+fn address(address: &str, behind_nat: bool) -> Finding {
     let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() else {
         return match (address, 0).to_socket_addrs() {
             Ok(_) => Finding::ok("address", format!("{address}, a name")),
@@ -168,11 +168,14 @@ fn address(address: &str) -> Finding {
     };
     match UdpSocket::bind((ip, 0)) {
         Ok(_) => Finding::ok("address", address),
+        Err(_) if behind_nat => {
+            Finding::ok("address", format!("{address}, which a router translates (`behind_nat`)"))
+        }
         Err(error) => Finding::warn(
             "address",
             format!("it joined with {address}, which no interface of this host has: {error}"),
             "others reach its published ports there, and its own probes go by loopback meanwhile: if the host has another address \
-             now, let it join again with `--address`, into a new folder; if a router translates the address, nothing is wrong",
+             now, let it join again with `--address`, into a new folder; if a router translates the address, say so with `behind_nat = true` in policy.toml",
         ),
     }
 }
@@ -202,8 +205,9 @@ impl Joined {
         format!("`{}` of fleet `{}`, reached at {}", self.member.host, self.member.fleet, self.member.address)
     }
 
-    pub(super) fn address(&self) -> Finding {
-        address(&self.member.address)
+    pub(super) fn address(&self, config: &Config) -> Finding {
+        let behind_nat = policy::load(&config.policy).is_ok_and(|policy| policy.behind_nat);
+        address(&self.member.address, behind_nat)
     }
 
     pub(super) fn state(&self) -> Finding {
@@ -330,11 +334,12 @@ mod tests {
         for (own, want) in
             [("127.0.0.1", Verdict::Ok), ("localhost", Verdict::Ok), ("192.0.2.77", Verdict::Warn)]
         {
-            let found = address(own);
+            let found = address(own, false);
             assert_eq!(found.verdict, want, "{}", found.detail);
         }
-        assert!(address("banana.invalid").hint.unwrap().contains("mend the name"));
-        assert!(address("192.0.2.77").hint.unwrap().contains("--address"));
+        assert!(address("banana.invalid", true).hint.unwrap().contains("mend the name"));
+        assert!(address("192.0.2.77", false).hint.unwrap().contains("--address"));
+        assert_eq!(address("192.0.2.77", true).hint, None, "a router translates it");
     }
 
     #[test]

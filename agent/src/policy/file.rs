@@ -40,6 +40,7 @@ struct Raw {
     verify_origin: Option<bool>,
     endpoint_networks: Option<Vec<String>>,
     inner_networks: Option<String>,
+    behind_nat: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,7 +121,8 @@ fn meaning(raw: Raw) -> Result<Policy, Bad> {
         endpoint_networks: raw.endpoint_networks.map(endpoint_networks).transpose()?,
         inner_networks: raw.inner_networks.map_or(Ok(silent.inner_networks), |text| networks(&text))?,
     };
-    Ok(Policy { host, labels: raw.labels.map(labels).transpose()? })
+    let behind_nat = raw.behind_nat.unwrap_or(false);
+    Ok(Policy { host, labels: raw.labels.map(labels).transpose()?, behind_nat })
 }
 
 fn bounded<T>(key: &'static str, list: &[T]) -> Result<(), Bad> {

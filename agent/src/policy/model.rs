@@ -12,6 +12,8 @@ pub struct Policy {
     pub host: HostPolicy,
     /// Labels pinned here; those given at join if absent.
     pub labels: Option<BTreeMap<String, String>>,
+    /// Whether a router translates the host's address, so that no interface has it.
+    pub behind_nat: bool,
 }
 
 /// The reason for which there is no policy. The agent does not start.
@@ -90,7 +92,7 @@ impl PolicyError {
             Self::Malformed { .. } => Some(
                 "known keys: registries, insecure_registries, labels, environments, host_ports, port_range, mounts, \
                  capabilities, gpus, gpu_reserve, users, exec, max_memory, max_image, verify_origin, \
-                 endpoint_networks, inner_networks"
+                 endpoint_networks, inner_networks, behind_nat"
                     .to_owned(),
             ),
             Self::Read { .. } | Self::Value { .. } => None,

@@ -101,6 +101,7 @@ capabilities = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
 # verify_origin = false             # run an image that is here already only if it came from its own registry
 # endpoint_networks = ["10.0.0.0/8"]  # where other hosts are that an ingress of this one leads requests to; default: any
 # inner_networks = "10.210.0.0/16"  # networks of services that call others by name (`uses`) are drawn from it
+# behind_nat = true                 # a router translates this host's address: no interface has it, and that is no condition
 "#,
         listed(registries),
         listed(insecure),

@@ -28,6 +28,7 @@ fn every_key_of_the_documentation() {
         exec = false
         max_memory = "90%"
         max_image = "20GiB"
+        behind_nat = true
     "#;
     let policy = parse(text).unwrap();
     assert_eq!(policy.host.registries, ["registry.example.com/team", "127.0.0.1:5000"]);
@@ -45,6 +46,7 @@ fn every_key_of_the_documentation() {
     assert_eq!(short.host.max_memory, Limit::Bytes(Size::from_bytes(8 << 30)));
     assert_eq!(short.host.gpus, Some(2));
     assert!(short.host.mounts.is_empty() && short.labels.is_none());
+    assert!(policy.behind_nat && !short.behind_nat);
 }
 
 #[test]

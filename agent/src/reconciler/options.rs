@@ -30,6 +30,8 @@ pub struct Options {
     pub gpu_use: watch::Sender<Arc<gpu::Use>>,
     /// Receiver of the figures of probes.
     pub answers: Answers,
+    /// Whether an interface of the host is to have its address: no router translates that.
+    pub own_address: bool,
     /// Time between two looks at everything without an event.
     pub resync: Duration,
     /// The wall clock.
@@ -44,6 +46,18 @@ impl Default for Options {
         let (networks, strangers) = (watch::Sender::new(None), watch::Sender::new(Arc::default()));
         let (gpu_use, answers) = (watch::Sender::new(Arc::default()), Answers::default());
         let resync = Duration::from_secs(15);
-        Self { memory: 0, gpus, networks, strangers, gpu_use, answers, resync, now: clock::now, uptime }
+        let own_address = false;
+        Self {
+            memory: 0,
+            gpus,
+            networks,
+            strangers,
+            gpu_use,
+            answers,
+            own_address,
+            resync,
+            now: clock::now,
+            uptime,
+        }
     }
 }

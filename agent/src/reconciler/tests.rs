@@ -103,7 +103,7 @@ impl Host {
         let unwritable = self.unwritable.subscribe();
         let wires = Wires { desired, contact, observation, unwritable, cancel: self.cancel.clone() };
         let memory = self.disk.0.lock().unwrap().0.clone();
-        let options = Options { now, gpus: self.gpus.subscribe(), ..Options::default() };
+        let options = Options { now, gpus: self.gpus.subscribe(), own_address: true, ..Options::default() };
         self.networks = options.networks.subscribe();
         let engine = Arc::new(self.engine.clone());
         self.agent.spawn(Reconciler::new(engine, self.disk.clone(), memory, wires, options).run());
@@ -543,4 +543,22 @@ async fn a_copy_with_our_labels_is_told_of_and_never_touched() {
     assert_eq!(host.journal(), done);
     assert_eq!(host.observation.borrow().slots[0].instances[0].container.as_deref(), Some("c1"));
     assert_eq!(host.disk.0.lock().unwrap().0.containers(), ["c1"].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_goes_is_a_condition_until_it_is_back() {
+    let mut host = Host::new();
+    let has =
+        |seen: &Observation| seen.conditions.iter().any(|found| found.code == ConditionCode::AddressGone);
+    let one = host.release(1, |_| {});
+    host.plan(vec![running(0, one)]);
+    host.settled().await;
+    assert!(!has(&host.observation.borrow()));
+    let done = host.journal();
+    for (address, gone) in [("203.0.113.9", true), ("127.0.0.1", false)] {
+        let local = Arc::new(plan::local("h1", address));
+        host.desired.send_modify(|desired| Arc::make_mut(desired).local = local);
+        host.until(|seen| has(seen) == gone).await;
+    }
+    assert_eq!(host.journal(), done, "what runs is left alone");
 }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, UdpSocket};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use windlass_core::condition::{Condition, ConditionCode};
+
 /// Time for which a look at an interface's addresses counts: every probe asks for it.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,20 @@ pub(crate) fn reached_at(address: &str) -> &str {
     }
 }
 
+/// The condition of a host that others reach at `address`, while no interface has that.
+pub(crate) fn address_gone(address: &str) -> Option<Condition> {
+    let ip = address.parse::<IpAddr>().ok()?;
+    let is_gone = is_gone(&mut NEWEST.lock().unwrap_or_else(PoisonError::into_inner), ip, Instant::now());
+    is_gone.then(|| {
+        let message = format!(
+            "no interface of this host has {address}, where others reach its published ports; its own probes go by loopback. \
+             With another address now, let it join again with `--address`, into a new folder; where a router translates the \
+             address, say so with `behind_nat = true` in policy.toml"
+        );
+        Condition::new(ConditionCode::AddressGone, None, message)
+    })
+}
+
 /// Whether no interface has `address`; the answer counts for [`FRESH`].
 fn is_gone(newest: &mut Option<Has>, address: IpAddr, now: Instant) -> bool {
     let known = newest.filter(|of| of.address == address && now.saturating_duration_since(of.asked) < FRESH);
@@ -71,6 +87,16 @@ mod tests {
         for (address, want) in table {
             assert_eq!(reached_at(address), want, "{address}");
         }
+    }
+
+    #[test]
+    fn an_address_on_no_interface_is_a_condition() {
+        for own in ["127.0.0.1", "localhost", "web-1.example.com"] {
+            assert_eq!(address_gone(own), None, "{own}");
+        }
+        let gone = address_gone("203.0.113.9").unwrap();
+        assert!(gone.code == ConditionCode::AddressGone && gone.slot.is_none());
+        assert!(gone.message.contains("203.0.113.9") && gone.message.contains("behind_nat"), "{gone}");
     }
 
     #[test]

@@ -8,17 +8,25 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         return None;
     }
     let allowed = if length <= 5 { 1 } else { 2 + length / 8 };
-    let word = word.to_lowercase().replace('-', "_");
-    let scored = candidates.into_iter().map(|candidate| (distance(&word, candidate), candidate));
+    let word = spelled(word);
+    let scored = candidates.into_iter().map(|candidate| {
+        let plain = spelled(candidate);
+        (distance(&word, &plain), plain, candidate)
+    });
     // Two errors of a typist rarely meet the first letter: `device` is no `service`.
     let begins_alike = |of: &str| of.chars().next() == word.chars().next();
     let is_cut_short = |of: &str| of.starts_with(&word) && length > 2;
-    let near = scored.filter(|(distance, of)| match *distance {
+    let near = scored.filter(|(distance, of, _)| match *distance {
         0 | 1 => true,
         2 => (2 <= allowed && begins_alike(of)) || is_cut_short(of),
         more => more <= allowed && begins_alike(of),
     });
-    near.min().map(|(_, candidate)| candidate)
+    near.min().map(|(_, _, candidate)| candidate)
+}
+
+/// A word without what people rarely get right: capitals, and `-` for `_`.
+fn spelled(word: &str) -> String {
+    word.to_lowercase().replace('-', "_")
 }
 
 /// Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`.
@@ -54,6 +62,16 @@ mod tests {
             ("port", Some("ports")), ("containers", None), ("x", None), ("prots", Some("ports")), ("rarts", None), ("resou", None), ("replic", Some("replicas")), ("sources", None)];
         for (word, want) in table {
             assert_eq!(closest(word, keys), want, "{word}");
+        }
+    }
+
+    #[test]
+    fn names_with_hyphens_are_compared_as_they_are() {
+        let names = ["web", "web-api", "db-1"];
+        for (word, want) in
+            [("wbe", Some("web")), ("web-apy", Some("web-api")), ("db1", Some("db-1")), ("cache", None)]
+        {
+            assert_eq!(closest(word, names), want, "{word}");
         }
     }
 }

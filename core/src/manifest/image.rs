@@ -29,6 +29,11 @@ impl ImageReference {
         format!("{}/{}", self.registry, self.path)
     }
 
+    /// Returns whether the name means what is newest, and so something else from day to day.
+    pub fn is_newest(&self) -> bool {
+        self.digest.is_none() && self.tag.as_ref().is_none_or(|tag| tag == "latest")
+    }
+
     /// The image as a release names it, once the registry has answered.
     pub fn pin(&self, digest: Digest, platform: impl Into<String>, size: u64) -> Image {
         let (reference, repository) = (self.to_string(), self.repository());
@@ -191,6 +196,10 @@ mod tests {
     fn the_registry_is_asked_for_the_strongest_name() {
         let digest = Digest::of(b"x");
         assert_eq!("web".parse::<ImageReference>().unwrap().version(), "latest");
+        let pinned = format!("web:latest@sha256:{}", "a".repeat(64));
+        for (text, newest) in [("web", true), ("web:latest", true), ("web:1", false), (&pinned, false)] {
+            assert_eq!(text.parse::<ImageReference>().unwrap().is_newest(), newest, "{text}");
+        }
         let tagged: ImageReference = "web:1".parse().unwrap();
         assert_eq!(tagged.version(), "1");
         assert_eq!(tagged.pin(digest, "linux/amd64", 7).pinned(), format!("docker.io/library/web@{digest}"));

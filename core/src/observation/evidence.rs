@@ -229,11 +229,11 @@ pub enum FailureReason {
 impl std::fmt::Display for FailureReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::PullFailed { message } => write!(f, "the image could not be pulled: {message}"),
+            Self::PullFailed { message } => said_once(f, "the image could not be pulled: ", message),
             Self::PullStalled { after } => {
                 write!(f, "the pull got no byte for {}", display_measured(after.duration()))
             }
-            Self::StartFailed { message } => write!(f, "the container could not be started: {message}"),
+            Self::StartFailed { message } => said_once(f, "the container could not be started: ", message),
             Self::PortTaken { port } => write!(f, "port {port} of the host is taken"),
             Self::Exited { code } => write!(f, "the process exited with code {code}"),
             Self::OutOfMemory => f.write_str("the process was killed for running out of memory"),
@@ -247,6 +247,11 @@ impl std::fmt::Display for FailureReason {
             Self::SmokeFailed { test } => test.fmt(f),
         }
     }
+}
+
+/// Writes words before a message, which may be the words of such a reason itself.
+fn said_once(f: &mut std::fmt::Formatter<'_>, words: &str, message: &str) -> std::fmt::Result {
+    write!(f, "{words}{}", message.trim_start_matches(words))
 }
 
 /// A smoke test that was not answered as it should have been.
@@ -304,4 +309,22 @@ pub struct ProbeResult {
     pub ok: bool,
     /// The answer: `HTTP 503`, `connection refused`, `exit 1`, `timed out after 3s`.
     pub detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_of_a_reason_is_said_once() {
+        let start = |message: &str| FailureReason::StartFailed { message: message.to_owned() };
+        let first = start("no such device");
+        let again = start(&format!("{first} (tried 3 times)"));
+        assert_eq!(again.to_string(), "the container could not be started: no such device (tried 3 times)");
+        let pull = |message: &str| FailureReason::PullFailed { message: message.to_owned() };
+        assert_eq!(pull(&pull("denied").to_string()).to_string(), "the image could not be pulled: denied");
+        let port = FailureReason::PortTaken { port: 80 };
+        let words = "the container could not be started: port 80 of the host is taken";
+        assert_eq!(start(&port.to_string()).to_string(), words);
+    }
 }

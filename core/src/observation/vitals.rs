@@ -134,7 +134,7 @@ impl std::fmt::Display for NotReady {
             Cause::Paused => f.write_str("the container is paused"),
             Cause::Probe | Cause::Image | Cause::Other => {
                 write!(f, "{} → {}", self.asked, self.answer)?;
-                if self.of > 0 { write!(f, " ({} of {})", self.failed, self.of) } else { Ok(()) }
+                if self.of > 0 { write!(f, " ({} of {} failed)", self.failed, self.of) } else { Ok(()) }
             }
         }
     }
@@ -227,7 +227,7 @@ mod tests {
             of: 28,
             since: at,
         };
-        assert_eq!(probe.to_string(), "readiness GET /health/ready → HTTP 404 (28 of 28)");
+        assert_eq!(probe.to_string(), "readiness GET /health/ready → HTTP 404 (28 of 28 failed)");
         assert_eq!(NotReady::paused(at).to_string(), "the container is paused");
         probe.answer = "ä".repeat(TEXT);
         probe.bound();

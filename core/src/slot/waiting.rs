@@ -258,7 +258,8 @@ impl std::fmt::Display for Waiting {
                 write!(f, "the end of the watch over the new release at {weight} of the traffic, {until}")
             }
             Self::Gate { gate, passed, wanted, until, newest } => {
-                write!(f, "gate {gate}: {passed} of {wanted} windows have passed")?;
+                // A window that another gate is waited for in passes too.
+                write!(f, "gate {gate}: {} of {wanted} windows have passed", passed.min(wanted))?;
                 if let Some(other) = newest.filter(|newest| *newest != Verdict::Pass) {
                     write!(f, ", the last one: {}", other.as_str().replace('_', " "))?;
                 }
@@ -295,5 +296,21 @@ impl std::fmt::Display for Waiting {
             }
             Self::Person => f.write_str("manual action"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_windows_are_said_to_have_passed_than_wanted() {
+        let words = |passed| {
+            let gate = "errors".to_owned();
+            let waiting = Waiting::Gate { gate, passed, wanted: 1, until: Timestamp::ZERO, newest: None };
+            waiting.to_string()
+        };
+        assert!(words(0).starts_with("gate errors: 0 of 1 windows have passed; "), "{}", words(0));
+        assert!(words(2).starts_with("gate errors: 1 of 1 windows have passed; "), "{}", words(2));
     }
 }

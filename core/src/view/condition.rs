@@ -198,7 +198,7 @@ mod tests {
         let pair = |code: &str, text: &str| (code.to_owned(), format!("slot 0 on web-1: {text}"));
         let port = pair("port_taken", "port 80 of the host is taken (tried 3 times)");
         let crash = pair("crash_loop", "crash loop: 4 restarts; last killed for memory (exit 137)");
-        let probe = "readiness GET /health/ready → HTTP 404 (9 of 9)";
+        let probe = "readiness GET /health/ready → HTTP 404 (9 of 9 failed)";
         assert_eq!(said(&seen), [port.clone(), crash.clone(), pair("not_ready", probe)]);
         seen.instances[0].state = InstanceState::Unready;
         assert_eq!(said(&seen)[2], pair("unready", probe));

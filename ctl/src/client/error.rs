@@ -5,6 +5,8 @@ use std::error::Error;
 use tonic::{Code, Status};
 use windlass_certs::tls::ConnectError;
 
+use crate::unknown::Unknown;
+
 /// Metadata key under which the coordinator sends a hint.
 const HINT: &str = "windlass-hint";
 
@@ -90,6 +92,17 @@ impl CallError {
         matches!(self.code, Code::NotFound)
     }
 
+    /// The name that the coordinator says it does not know.
+    pub(crate) fn unknown(&self) -> Option<Unknown> {
+        let (kind, rest) = self.why.0.strip_prefix("there is no ")?.split_once(" `")?;
+        let name = rest.split('`').next().filter(|_| self.is_not_found())?;
+        match kind {
+            "service" => name.parse().ok().map(Unknown::Service),
+            "host" => name.parse().ok().map(Unknown::Host),
+            _ => None,
+        }
+    }
+
     /// Returns whether another operator used the number meanwhile.
     pub(crate) const fn is_race(&self) -> bool {
         matches!(self.code, Code::Aborted)
@@ -136,6 +149,19 @@ mod tests {
             assert!(!error.is_stale() && CallError::new("x", Status::failed_precondition(stale)).is_stale());
         }
         assert!(CallError::new("x", Status::unavailable("")).is_temporary());
+    }
+
+    #[test]
+    fn an_unknown_name_is_read_from_the_coordinators_words() {
+        let of = |status: Status| CallError::new("x", status).unknown();
+        let web = Unknown::Service("default/web".parse().unwrap());
+        assert_eq!(of(Status::not_found("there is no service `default/web`")), Some(web));
+        let host = Unknown::Host("web-1".parse().unwrap());
+        assert_eq!(of(Status::not_found("there is no host `web-1`")), Some(host));
+        for other in ["there is no rollout `0193ab`", "there is no release r3 of `default/web`", "no"] {
+            assert_eq!(of(Status::not_found(other)), None, "{other}");
+        }
+        assert_eq!(of(Status::internal("there is no host `web-1`")), None);
     }
 
     #[test]

@@ -171,7 +171,7 @@ async fn ask(kind: Kind, word: &str, global: &Global) -> Result<Vec<String>, Ctl
                 Some(given) => {
                     services.filter(|(_, at)| at == given).map(|(name, _)| name.to_string()).collect()
                 }
-                None => shortest(services.collect(), context.config.environment.as_ref()),
+                None => shortest(&services.collect::<Vec<_>>(), context.config.environment.as_ref()),
             }
         }
     })
@@ -184,7 +184,10 @@ async fn releases(service: &str, context: &Context, client: &mut Client) -> Resu
 }
 
 /// Each service by the shortest name that means it.
-fn shortest(services: Vec<(ServiceName, EnvironmentId)>, usual: Option<&EnvironmentId>) -> Vec<String> {
+pub(super) fn shortest(
+    services: &[(ServiceName, EnvironmentId)],
+    usual: Option<&EnvironmentId>,
+) -> Vec<String> {
     let mut counts: BTreeMap<ServiceName, usize> = BTreeMap::new();
     services.iter().for_each(|(name, _)| *counts.entry(name.clone()).or_default() += 1);
     let short = |name: &ServiceName, environment: &EnvironmentId| match usual {
@@ -210,8 +213,8 @@ mod tests {
             list.iter().map(parts).collect::<Vec<_>>()
         };
         let all = of(&["a/web", "b/web", "b/db"]);
-        assert_eq!(shortest(all.clone(), None), ["a/web", "b/web", "db"]);
-        assert_eq!(shortest(all, Some(&"b".parse().unwrap())), ["a/web", "web", "db"]);
+        assert_eq!(shortest(&all, None), ["a/web", "b/web", "db"]);
+        assert_eq!(shortest(&all, Some(&"b".parse().unwrap())), ["a/web", "web", "db"]);
     }
 
     #[test]

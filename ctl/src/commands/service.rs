@@ -2,7 +2,7 @@
 
 use windlass_core::{Counter, ServiceId};
 
-use super::deploy;
+use super::{deploy, near};
 use crate::args::{AttendArgs, Global, RestartArgs, RmArgs, ScaleArgs, StopArgs};
 use crate::attend::{self, Done, Goal, ServiceOutcome};
 use crate::client::{CallError, Heard, ServiceAction, Submitted};
@@ -11,6 +11,7 @@ use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::session::Session;
+use crate::unknown::Unknown;
 
 pub(super) async fn scale(args: &ScaleArgs, global: &Global, printer: &Printer) -> Result<Exit, CtlError> {
     let (mut session, service) = meant(&args.service, global).await?;
@@ -69,7 +70,8 @@ pub(super) async fn rm(args: &RmArgs, global: &Global, printer: &Printer) -> Res
     let several = args.services.len() > 1;
     let last = refused.pop();
     for (service, error) in refused {
-        printer.error(&RmError { service, source: error }.into());
+        let error = RmError { service, source: error }.into();
+        printer.error(&near::suggested(error, global).await);
     }
     match last {
         Some((service, error)) if several => Err(RmError { service, source: error }.into()),
@@ -90,6 +92,10 @@ struct RmError {
 impl Failure for RmError {
     fn hint(&self) -> Option<String> {
         self.source.hint()
+    }
+
+    fn unknown(&self) -> Option<Unknown> {
+        self.source.unknown()
     }
 }
 

@@ -146,7 +146,7 @@ fn fate(path: &[&str]) -> Option<Fate> {
 }
 
 /// Returns whether a value is `false` or empty. Readers see it all the same.
-fn asks_for_nothing(value: &Value) -> bool {
+pub(super) fn asks_for_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),

@@ -22,8 +22,9 @@ pub(crate) fn releases(releases: &[ReleaseView], now: Timestamp, colour: Colour)
             Some(State::Succeeded) | None => None,
             Some(outcome) => Some(outcome.as_str().replace('_', " ")),
         };
-        let marks: Vec<String> =
-            release.current.then(|| "current".to_owned()).into_iter().chain(ended).collect();
+        let current = release.current.then(|| "current".to_owned());
+        let held = release.held.then(|| "rolled back from".to_owned());
+        let marks: Vec<String> = current.into_iter().chain(ended).chain(held).collect();
         vec![
             Cell::new(release.release),
             Cell::new(if marks.is_empty() { "-".to_owned() } else { marks.join(", ") }),

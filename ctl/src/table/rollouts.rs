@@ -38,10 +38,10 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
     grid(&headers, rollouts.iter().map(row).collect(), colour)
 }
 
-/// The number of its slots that are available now. Of one that has ended, and that others came after, nobody counts that.
+/// The number of its slots that are available now. Nothing is counted before it has a slot, nor of one that has ended and that
+/// others came after.
 fn available(rollout: &RolloutView, of: &str) -> Option<String> {
-    let counted = rollout.total > 0 || !rollout.state.is_final();
-    counted.then(|| format!("{}{of}{}", rollout.available, rollout.total))
+    (rollout.total > 0).then(|| format!("{}{of}{}", rollout.available, rollout.total))
 }
 
 /// The step of a strategy that moves instances instead of traffic: `2 of 6`.

@@ -212,6 +212,16 @@ fn a_failed_rollout_shows_its_evidence() {
 }
 
 #[test]
+fn a_rollout_without_a_slot_counts_none() {
+    let mut paused = rollout_view("paused");
+    (paused.total, paused.available) = (0, 0);
+    let shown = rollout(&paused, now(), Colour::Off);
+    assert!(!shown.contains("0 of 0") && !shown.contains("available  "), "{shown}");
+    let listed = rollouts(&[paused], now(), Colour::Off);
+    assert!(!listed.contains("0/0") && listed.contains("paused"), "{listed}");
+}
+
+#[test]
 fn a_rollback_shows_the_release_that_it_left() {
     let mut back = rollout_view("succeeded");
     (back.kind, back.from, back.left) =
@@ -277,6 +287,9 @@ fn releases_in_a_table() {
     }));
     let said = releases(&[failed, release_view(1, false)], now(), Colour::Off);
     assert!(said.contains("current, rolled back") && said.contains("good"), "{said}");
+    let left = ReleaseView { held: true, ..release_view(2, false) };
+    let said = releases(&[left, release_view(1, true)], now(), Colour::Off);
+    assert!(said.contains(" good, rolled back from ") && said.contains(" current, good "), "{said}");
     insta::assert_snapshot!(
         "releases",
         releases(&[release_view(2, true), release_view(1, false)], now(), Colour::Off)

@@ -56,6 +56,8 @@ pub(crate) struct Script {
     pub(crate) told: Vec<pb::SteerServiceRequest>,
     /// Services that `SteerService` does not know.
     pub(crate) unknown: Vec<String>,
+    /// The services and hosts that it knows; every one where there is no such list.
+    pub(crate) knows: Option<Vec<String>>,
     /// The screens of each call of `WatchFleet`, one every 100 ms; it does not know the call without any.
     pub(crate) screens: Vec<Value>,
     /// The screens that were asked for.
@@ -158,6 +160,20 @@ struct Stub(Arc<Mutex<Script>>);
 type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Stub {
+    /// Refuses a name that the coordinator does not know; an empty one stands for all.
+    fn known(&self, kind: &str, name: &str) -> Result<(), Status> {
+        let script = self.0.lock().unwrap();
+        let is_known = |known: &Vec<String>| name.is_empty() || known.iter().any(|one| one == name);
+        if script.knows.as_ref().is_none_or(is_known) {
+            return Ok(());
+        }
+        let mut status = Status::not_found(format!("there is no {kind} `{name}`"));
+        let (hint, list) = if kind == "host" { ("host ls", "hosts") } else { ("status", "services") };
+        let hint = format!("`windlass {hint}` shows the {list}");
+        status.metadata_mut().insert("windlass-hint", hint.parse().unwrap());
+        Err(status)
+    }
+
     fn submitted(&self) -> (String, String) {
         let script = self.0.lock().unwrap();
         let rollout = if script.unchanged { String::new() } else { ROLLOUT.to_owned() };
@@ -298,6 +314,7 @@ impl Control for Stub {
         &self,
         request: Request<pb::SteerServiceRequest>,
     ) -> Result<Response<pb::SteerServiceResponse>, Status> {
+        self.known("service", &request.get_ref().service)?;
         let mut script = self.0.lock().unwrap();
         let request = request.into_inner();
         if script.unknown.contains(&request.service) {
@@ -330,8 +347,9 @@ impl Control for Stub {
 
     async fn get_status(
         &self,
-        _: Request<pb::GetStatusRequest>,
+        request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
+        self.known("service", &request.get_ref().service)?;
         let mut script = self.0.lock().unwrap();
         let next = match script.statuses.len() {
             0 => script.status.clone(),
@@ -420,16 +438,18 @@ impl Control for Stub {
 
     async fn list_rollouts(
         &self,
-        _: Request<pb::ListRolloutsRequest>,
+        request: Request<pb::ListRolloutsRequest>,
     ) -> Result<Response<pb::ListRolloutsResponse>, Status> {
+        self.known("service", &request.get_ref().service)?;
         let view = self.0.lock().unwrap().rollouts.to_string().into_bytes().into();
         Ok(Response::new(pb::ListRolloutsResponse { view }))
     }
 
     async fn list_quarantine(
         &self,
-        _: Request<pb::ListQuarantineRequest>,
+        request: Request<pb::ListQuarantineRequest>,
     ) -> Result<Response<pb::ListQuarantineResponse>, Status> {
+        self.known("service", &request.get_ref().service)?;
         let view = self.0.lock().unwrap().quarantine.to_string().into_bytes().into();
         Ok(Response::new(pb::ListQuarantineResponse { view }))
     }
@@ -467,16 +487,26 @@ impl Control for Stub {
 
     async fn get_host(
         &self,
-        _: Request<pb::GetHostRequest>,
+        request: Request<pb::GetHostRequest>,
     ) -> Result<Response<pb::GetHostResponse>, Status> {
+        self.known("host", &request.get_ref().host)?;
         let view = self.0.lock().unwrap().host.to_string().into_bytes().into();
         Ok(Response::new(pb::GetHostResponse { view }))
+    }
+
+    async fn steer_host(
+        &self,
+        request: Request<pb::SteerHostRequest>,
+    ) -> Result<Response<pb::SteerHostResponse>, Status> {
+        self.known("host", &request.get_ref().host)?;
+        Err(Status::unimplemented("steer_host"))
     }
 
     async fn get_rollout(
         &self,
         request: Request<pb::GetRolloutRequest>,
     ) -> Result<Response<pb::GetRolloutResponse>, Status> {
+        self.known("service", &request.get_ref().rollout)?;
         self.0.lock().unwrap().asked.push(request.into_inner().rollout);
         let view = view("advancing", true).to_string().into_bytes().into();
         Ok(Response::new(pb::GetRolloutResponse { view }))
@@ -484,8 +514,9 @@ impl Control for Stub {
 
     async fn list_releases(
         &self,
-        _: Request<pb::ListReleasesRequest>,
+        request: Request<pb::ListReleasesRequest>,
     ) -> Result<Response<pb::ListReleasesResponse>, Status> {
+        self.known("service", &request.get_ref().service)?;
         let releases = self.0.lock().unwrap().releases.clone();
         if releases.is_null() {
             return Err(Status::unimplemented("there is no such method"));
@@ -494,7 +525,6 @@ impl Control for Stub {
     }
 
     not_needed! {
-        steer_host, SteerHostRequest, SteerHostResponse;
         preview, PreviewRequest, PreviewResponse;
         get_release, GetReleaseRequest, GetReleaseResponse;
         explain_rollout, ExplainRolloutRequest, ExplainRolloutResponse;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::coordinator::{ROLLOUT, Script, Watch, view};
+use crate::coordinator::{Coordinator, ROLLOUT, Script, Watch, registry, view};
 use crate::rollouts::run;
 use crate::{Desk, stderr};
 
@@ -40,10 +40,59 @@ fn a_context_of_an_unknown_fleet_says_so_first() {
 }
 
 #[test]
-fn commands_of_the_other_programs_are_named() {
+fn words_of_other_systems_lead_to_ours() {
     let desk = Desk::new();
-    let screen = desk.screen(&["doctor"]);
-    assert!(screen.contains("`windlass-agent doctor`") && screen.ends_with("exit 2"), "{screen}");
+    #[rustfmt::skip]
+    let table: [(&[&str], &str); 20] = [
+        (&["doctor"],                           "`windlass-agent doctor` checks a host"),
+        (&["delete", "web"],                    "`windlass rm SERVICE`"),
+        (&["secret"],                           "sealed secrets come later"),
+        (&["apply", "-f", "web.yaml"],          "`windlass deploy FILE`"),
+        (&["get", "pods"],                      "`windlass status [SERVICE]`"),
+        (&["-e", "staging", "exec", "web"],     "`docker exec`"),
+        (&["node", "drain", "web-1"],           "`windlass host ls`"),
+        (&["rollout", "undo", "web"],           "`windlass rollback SERVICE`"),
+        (&["rollout", "list"],                  "`windlass rollout ls`"),
+        (&["host", "describe", "web-1"],        "`windlass host show`"),
+        (&["host", "add", "web-1"],             "`windlass host token HOST`"),
+        (&["context", "delete", "prod"],        "`windlass context rm NAME`"),
+        (&["completions", "pwsh"],              "`windlass completions powershell`"),
+        (&["top", "pods"],                      "`windlass top instances`"),
+        (&["status", "--namespace", "prod"],    "`-e NAME` (`--env NAME`)"),
+        (&["status", "--json"],                 "`-o json`"),
+        (&["logs", "web", "-n", "50"],          "`--tail 50`"),
+        (&["deploy", "web.yaml", "--image=b"],  "`--set image=REGISTRY/NAME:TAG`"),
+        (&["deploy", "web.yaml", "-d"],         "`--detach` does not follow"),
+        (&["rollback", "web", "--to-revision", "5"], "`--to r5`"),
+    ];
+    for (args, hint) in table {
+        let screen = desk.screen(args);
+        assert!(screen.contains(hint), "{screen}");
+        assert_eq!(screen.matches("tip: ").count(), 1, "one way: {screen}");
+        assert!(screen.ends_with("exit 2"), "{screen}");
+        let error = desk.error(&[args, &["-o", "json"]].concat());
+        assert!(error["hint"].as_str().unwrap().contains(hint), "{error}");
+    }
+}
+
+#[test]
+fn a_word_that_only_sounds_alike_is_not_suggested() {
+    let desk = Desk::new();
+    for args in
+        [&["completions", "tcsh"][..], &["frobnicate"], &["rollout", "wash"], &["status", "--pretend"]]
+    {
+        let screen = desk.screen(args);
+        assert!(!screen.contains("tip: ") && screen.ends_with("exit 2"), "{screen}");
+    }
+    for (args, near) in [
+        (&["statsu"][..], "'status'"),
+        (&["rollout", "wach"], "'watch'"),
+        (&["deploy", "--supersed"], "'--supersede'"),
+        (&["completions", "bsh"], "'bash'"),
+    ] {
+        let screen = desk.screen(args);
+        assert!(screen.contains("tip: ") && screen.contains(near), "{screen}");
+    }
 }
 
 #[test]
@@ -120,4 +169,21 @@ fn files_that_are_no_documents_of_ours_lead_on() {
     }
     let screen = desk.screen(&["context", "use", "nowhere"]);
     assert!(screen.contains("there are: demo; `windlass context ls`"), "{screen}");
+}
+
+#[test]
+fn an_image_that_moves_says_what_it_is_pinned_to() {
+    let desk = Desk::with_fleet();
+    let script =
+        Script { watches: [Watch::Views(vec![view("succeeded", true)])].into(), ..Script::default() };
+    let coordinator = Coordinator::start(&desk, script);
+    let registry = registry();
+    for (tag, moves) in [("", true), (":latest", true), (":1", false)] {
+        desk.write("web.yaml", &format!("service: web\nimage: {registry}/web{tag}\nports: {{ http: 80 }}\n"));
+        let said = stderr(&desk.run(&["deploy", "web.yaml", "--server", &coordinator.address]));
+        let words = format!("warning: `{registry}/web{tag}` means what is newest");
+        assert_eq!(said.contains(&words), moves, "{said}");
+        assert_eq!(said.contains("this release is pinned to sha256:"), moves, "{said}");
+        assert_eq!(said.matches("warning: ").count(), usize::from(moves), "one line: {said}");
+    }
 }

@@ -163,7 +163,7 @@ fn url(question: &Question) -> Option<Url> {
 }
 
 /// The address that an URL says in digits, however they are written.
-fn literal(url: &Url) -> Option<IpAddr> {
+pub(super) fn literal(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }

@@ -25,7 +25,7 @@ use windlass_certs::identity::OperatorRole;
 use windlass_proto::pb;
 use windlass_proto::pb::control_server::Control;
 
-use self::common::{Stream, service};
+use self::common::{Stream, known, service};
 use super::access::Caller;
 use super::status::{refused, stopping};
 use crate::coordinator::Coordinator;
@@ -125,6 +125,7 @@ impl Control for ControlService {
     ) -> Reply<pb::ListReleasesResponse> {
         let caller = Caller::of(&request)?;
         let id = service(&caller, &request.into_inner().service, OperatorRole::Viewer)?;
+        known(&self.0, &id)?;
         Ok(Response::new(pb::ListReleasesResponse { view: releases::list(&self.0, &id) }))
     }
 

@@ -166,7 +166,7 @@ impl Refusal for ReleaseError {
 impl Refusal for RolloutError {
     fn code(&self) -> Code {
         match self {
-            Self::Unknown(_) => Code::NotFound,
+            Self::Unknown(_) | Self::UnknownService(_) => Code::NotFound,
             Self::Ambiguous(_) => Code::InvalidArgument,
             Self::Approve(ApproveError::Author(_)) | Self::NeedsApprover => Code::PermissionDenied,
             Self::Steer(_) | Self::Approve(_) | Self::Recovering => Code::FailedPrecondition,

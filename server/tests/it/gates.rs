@@ -96,6 +96,7 @@ async fn the_answer_of_a_provider_decides_a_canary() {
         let wanted = gated(counter, content, provider.address);
         let mut control = fleet.control("deployer/default").await;
         let started = control.submit_release(request(&fleet, &wanted)).await.unwrap().into_inner();
+        assert!(started.warnings.is_empty(), "{started:?}");
         assert_eq!(follow(&fleet, &started.rollout).await, outcome);
         let view = explain(&fleet, &started.rollout).await;
         let judged = recomputed(&view);
@@ -109,4 +110,23 @@ async fn the_answer_of_a_provider_decides_a_canary() {
     }
     assert_eq!(status(&fleet).await["release"], "r2");
     assert_eq!(provider.asked.load(Ordering::SeqCst), 2, "each window is asked once");
+}
+
+#[tokio::test]
+async fn a_gate_that_is_never_asked_is_told_of_beforehand() {
+    let fleet = Fleet::start().await;
+    let mut control = fleet.control("deployer/default").await;
+    let wanted = gated(1, "one", "10.0.0.9:9090".parse().unwrap());
+    let said = "gate `checks` gets no answer from this coordinator: 10.0.0.9 is not public; `gates.allow` in server.toml";
+    let payload = serde_json::to_vec(&wanted).unwrap().into();
+    let asked = pb::PreviewRequest { release: payload, retry_quarantined: false };
+    let plan: Value =
+        serde_json::from_slice(&control.preview(asked).await.unwrap().into_inner().view).unwrap();
+    let warnings = plan["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|text| text.as_str().unwrap().starts_with(said)), "{plan}");
+    // A plan that was saved is applied all the same: its digest does not cover a setting.
+    let preview = plan["digest"].as_str().unwrap().to_owned();
+    let asked = pb::SubmitReleaseRequest { preview, ..request(&fleet, &wanted) };
+    let submitted = control.submit_release(asked).await.unwrap().into_inner();
+    assert!(submitted.warnings.iter().any(|text| text.starts_with(said)), "{submitted:?}");
 }

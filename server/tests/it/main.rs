@@ -20,4 +20,6 @@ mod routes;
 mod scopes;
 mod services;
 mod telemetry;
+mod unknown;
 mod watch_fleet;
+mod words;

@@ -76,6 +76,11 @@ async fn a_release_is_rolled_out_replaced_and_rolled_back() {
     assert_eq!(back.release, "r1");
     assert_eq!(follow(&fleet, &back.rollout).await, "succeeded");
     assert_eq!(status(&fleet).await["release"], "r1");
+    let request = pb::ListReleasesRequest { service: "default/web".to_owned() };
+    let listed = control.list_releases(request).await.unwrap().into_inner();
+    let releases: serde_json::Value = serde_json::from_slice(&listed.view).unwrap();
+    assert_eq!((&releases[0]["good"], &releases[0]["held"]), (&true.into(), &true.into()), "{releases}");
+    assert_eq!((&releases[1]["good"], &releases[1]["held"]), (&true.into(), &serde_json::Value::Null));
 }
 
 #[tokio::test]

@@ -31,11 +31,6 @@ pub(super) fn check(manifest: &Manifest, findings: &mut Findings<'_>) {
 
 fn image(manifest: &Manifest, findings: &mut Findings<'_>) {
     match manifest.image.parse::<ImageReference>() {
-        Ok(image) if image.tag.is_none() && image.digest.is_none() => findings.warning(
-            &["image"],
-            "names no tag, so `latest` is meant; what that is changes from day to day",
-            "name a tag; the release is pinned to its digest",
-        ),
         Ok(_) => {}
         Err(error) => {
             findings.error(&["image"], error.to_string(), &image_hint(&manifest.image));

@@ -94,7 +94,7 @@ fn an_instance_unready_for_too_long_brings_the_old_one_back() {
     assert_eq!((what, figures.from, figures.until), (Trigger::UnhealthyFor, at(since), at(since + 120)));
     assert_eq!(
         begins.reason.to_string(),
-        "web.1.r2 on h0001 was unready for 2m (at most 2m): readiness GET /health → HTTP 503 (3 of 3)"
+        "web.1.r2 on h0001 was unready for 2m (at most 2m): readiness GET /health → HTTP 503 (3 of 3 failed)"
     );
     assert_eq!(figures.lines(what).len(), 1);
     assert_eq!(trial.midway.service.watch, None, "once");

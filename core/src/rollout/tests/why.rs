@@ -32,8 +32,9 @@ fn a_deadline_says_which_probe_was_answered_with_what() {
     assert_eq!(midway.rollout.state, State::RollingBack);
     let host = midway.slots[&midway.slot(0)].host().clone();
     let reason = midway.rollout.reason.as_ref().unwrap().to_string();
-    let want =
-        format!("slot 0 on {host}: not ready for 5s; readiness GET /health/ready → HTTP 404 (28 of 28)");
+    let want = format!(
+        "slot 0 on {host}: not ready for 5s; readiness GET /health/ready → HTTP 404 (28 of 28 failed)"
+    );
     assert_eq!(reason, want);
     let evidence = midway.rollout.failures[0].evidence.as_ref().unwrap();
     assert_eq!(evidence.not_ready.as_ref(), Some(&why));

@@ -235,3 +235,38 @@ fn notes_say_what_differs() {
         assert!(note.contains(words), "{note}");
     }
 }
+
+/// Keys beside the services, and whether a note is about them.
+#[rustfmt::skip]
+const TOP: &[(&str, &str, bool)] = &[
+    ("version", "version: '3.8'", false), ("name", "name: shop", true), ("x-odd", "x-odd: 1", false), ("odd", "odd: 1", true),
+    ("include", "include: [a.yml]", true), ("secrets", "secrets: { token: { file: ./token } }", true), ("models", "models: { llm: { model: a } }", true),
+    ("volumes", "volumes: { data: null }", false), ("volumes", "volumes: {}", false), ("volumes", "volumes: [data]", true),
+    ("volumes.data", "volumes: { data: other }", true),
+    ("volumes.data.name", "volumes: { data: { name: shop_data } }", true), ("volumes.data.labels", "volumes: { data: { labels: { a: b } } }", true),
+    ("volumes.data.external", "volumes: { data: { external: true } }", true), ("volumes.data.external", "volumes: { data: { external: false } }", false),
+    ("volumes.data.driver", "volumes: { data: { driver: nfs } }", true), ("volumes.data.driver", "volumes: { data: { driver: local } }", false),
+    ("volumes.data.driver_opts", "volumes: { data: { driver_opts: { type: nfs } } }", true), ("volumes.data.odd", "volumes: { data: { odd: 1 } }", true),
+    ("volumes.data.x-odd", "volumes: { data: { x-odd: 1 } }", false),
+    ("networks", "networks: { front: null }", true), ("networks", "networks: {}", false), ("networks", "networks: [front]", true),
+    ("networks.front.name", "networks: { front: { name: a } }", true), ("networks.front.labels", "networks: { front: { labels: { a: b } } }", true),
+    ("networks.front.driver", "networks: { front: { driver: overlay } }", true), ("networks.front.driver", "networks: { front: { driver: bridge } }", false),
+    ("networks.front.driver_opts", "networks: { front: { driver_opts: { a: b } } }", true), ("networks.front.ipam", "networks: { front: { ipam: { driver: a } } }", true),
+    ("networks.front.internal", "networks: { front: { internal: true } }", true), ("networks.front.internal", "networks: { front: { internal: false } }", false),
+    ("networks.front.external", "networks: { front: { external: true } }", true), ("networks.front.attachable", "networks: { front: { attachable: true } }", true),
+    ("networks.front.enable_ipv6", "networks: { front: { enable_ipv6: true } }", true), ("networks.front.odd", "networks: { front: { odd: 1 } }", true),
+    ("configs.site.file", "configs: { site: { file: a } }", false), ("configs.site.content", "configs: { site: { content: a } }", false),
+    ("configs.site.environment", "configs: { site: { environment: A } }", false), ("configs.site.external", "configs: { site: { external: true } }", true),
+    ("configs.site.name", "configs: { site: { file: a, name: b } }", true), ("configs.site.labels", "configs: { site: { file: a, labels: { a: b } } }", true),
+    ("configs.site.template_driver", "configs: { site: { file: a, template_driver: golang } }", true),
+];
+
+#[test]
+fn every_key_beside_the_services_is_noted_or_moot() {
+    for (key, snippet, noted) in TOP {
+        let text = format!("services: {{ web: {{ image: 'a:1', user: app }} }}\n{snippet}\n");
+        let (_, notes) = one(&text);
+        let found = notes.iter().any(|note| note.starts_with(&format!("{key}: ")));
+        assert_eq!(found, *noted, "{snippet}: {notes:#?}");
+    }
+}

@@ -14,9 +14,10 @@ use windlass_proto::Padded;
 use windlass_proto::json::encode;
 use windlass_proto::pb;
 
-use super::{Caller, Stream, service};
+use super::{Caller, Stream, known, service};
 use crate::coordinator::Coordinator;
-use crate::grpc::status::invalid;
+use crate::grpc::status::{invalid, refused};
+use crate::hosts::HostError;
 use crate::ledger::{State, Topic};
 use crate::store::record::EventRecord;
 
@@ -65,6 +66,17 @@ impl Wanted {
         Ok(Self { service, host, kind: request.kind.clone(), since })
     }
 
+    /// Refuses a service or host that the fleet never had. One that is followed may still come.
+    fn check(&self, coordinator: &Coordinator) -> Result<(), Status> {
+        self.service.as_ref().map_or(Ok(()), |id| known(coordinator, id))?;
+        match &self.host {
+            Some(host) if !coordinator.ledger.read(|state| state.hosts.contains_key(host)) => {
+                Err(refused(HostError::Unknown(host.clone())))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn holds(&self, event: &EventRecord) -> bool {
         self.service.as_ref().is_none_or(|service| event.subject == service.to_string())
             && self.host.as_ref().is_none_or(|host| event.subject == host.as_str())
@@ -85,6 +97,9 @@ pub(super) fn stream(
     request: &pb::StreamEventsRequest,
 ) -> Result<Stream<pb::StreamEventsResponse>, Status> {
     let wanted = Wanted::read(&caller, request)?;
+    if !request.follow {
+        wanted.check(&coordinator)?;
+    }
     // Before the first look, so that nothing happens in between unheard.
     let topics = coordinator.ledger.signals().topics();
     let (next, missed) = coordinator.ledger.read(|state| begin(state, request));

@@ -16,7 +16,8 @@ pub(super) fn list(coordinator: &Coordinator, caller: &Caller, text: &str) -> Re
         "" => None,
         text => Some(service(caller, text, OperatorRole::Viewer)?),
     };
-    let mut views = coordinator.ledger.read(|state| quarantine::list(state, wanted.as_ref()));
+    let views = coordinator.ledger.read(|state| quarantine::list(state, wanted.as_ref()));
+    let mut views = views.map_err(refused)?;
     views.retain(|view| caller.sees(&view.environment));
     answer::whole(&views, "name a service: `windlass quarantine ls SERVICE`")
 }

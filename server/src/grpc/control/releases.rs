@@ -13,6 +13,7 @@ use windlass_proto::pb;
 
 use super::{Caller, service};
 use crate::coordinator::Coordinator;
+use crate::gates::unreachable;
 use crate::grpc::status::{invalid, refused};
 use crate::ledger::{ReleaseEntry, State};
 use crate::releases::{self, ReleaseError, Rollback, Submission};
@@ -57,7 +58,8 @@ pub(super) async fn submit(
     let release: Release = decode_bounded(envelope.payload_bytes(), PayloadType::Release.max_len())
         .map_err(|error| invalid("envelope", &error))?;
     caller.may(OperatorRole::Deployer, &release.environment)?;
-    let warnings = coordinator.ledger.read(|state| releases::warnings(state, &release));
+    let mut warnings = coordinator.ledger.read(|state| releases::warnings(state, &release));
+    warnings.extend(unreachable(&coordinator.gates, &release));
     let preview = Some(request.preview).filter(|text| !text.is_empty());
     let submission = Submission {
         envelope,
@@ -143,6 +145,7 @@ fn view(state: &State, entry: &ReleaseEntry) -> Option<ReleaseView> {
         author: release.author.clone(),
         created_at: release.created_at,
         good: known.good.iter().any(|good| good.digest == entry.name.digest),
+        held: known.held.contains(&entry.name.content),
         current: known.current.is_some_and(|current| current.digest == entry.name.digest),
         outcome: newest.map(|rollout| rollout.state).filter(|state| state.is_final()),
         signed_by: envelope.signatures().iter().filter_map(|signature| signature.keyid.clone()).collect(),

@@ -12,7 +12,7 @@ use windlass_core::view::{self, StatusView};
 use windlass_core::{HostId, RolloutId, ServiceId, Timestamp};
 use windlass_proto::pb;
 
-use super::{Caller, answer, service};
+use super::{Caller, answer, known, service};
 use crate::coordinator::Coordinator;
 use crate::engine;
 use crate::grpc::status::refused;
@@ -59,6 +59,8 @@ pub(super) fn list(coordinator: &Coordinator, caller: &Caller, text: &str) -> Re
         "" => None,
         text => Some(service(caller, text, OperatorRole::Viewer)?),
     };
+    // One that was removed keeps its rollouts.
+    wanted.as_ref().map_or(Ok(()), |id| known(coordinator, id))?;
     let mut views = rollouts::list(coordinator, wanted.as_ref());
     views.retain(|view| caller.sees(&view.environment));
     answer::whole(&views, "name a service: `windlass rollout ls SERVICE`")
