@@ -79,7 +79,7 @@ pub(crate) async fn pending_release(
     let image = image?;
     if rendered.image.is_newest() {
         printer.warn(&format!(
-            "`{}` means what is newest, and changes from day to day: this release is pinned to {}",
+            "`{}` names no fixed version: this release is pinned to {}, and a later deploy may get another image; name a tag",
             rendered.image, image.digest
         ));
     }

@@ -41,8 +41,13 @@ fn mend(error: &mut clap::Error, args: &[OsString]) -> Option<String> {
     let root = Cli::command();
     let (path, command) = reached(&root, args);
     let own = with_unit(error).or_else(|| foreign_word(error, &path, command));
-    // `-- --flag` is no service of anybody.
-    error.remove(ContextKind::Suggested);
+    // `-- --flag` is no service of anybody; a flag that stands before its command (`'deploy --detach' exists`) is worth a tip.
+    if let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) {
+        tips.retain(|tip| tip.to_string().ends_with("exists"));
+        if !tips.is_empty() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        }
+    }
     if let Some(hint) = &own {
         for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         {
@@ -76,7 +81,7 @@ fn suggest(error: &mut clap::Error, kind: ContextKind, value: Option<ContextValu
     }
 }
 
-/// The name that a word is a typing error away from, or that it begins.
+/// The name that is a typing error away from `word`, or the only one that begins with it.
 fn near<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
     let beginning = || {
         let mut found = names.iter().filter(|name| word.len() >= BEGINNING && name.starts_with(word));

@@ -93,8 +93,13 @@ pub fn gives(args: &[OsString], flags: &[&str], values: &[&str]) -> bool {
         flag.is_some_and(|flag| flags.contains(&flag)) && value.is_some_and(is_value)
     };
     let joined = |arg: &OsString| {
-        let rest = flags.iter().find_map(|flag| arg.to_str()?.strip_prefix(flag));
-        rest.is_some_and(|rest| is_value(rest.strip_prefix('=').unwrap_or(rest)))
+        flags.iter().any(|flag| {
+            let rest = arg.to_str().and_then(|arg| arg.strip_prefix(flag));
+            // Only the value of a flag of one letter stands without `=`.
+            let value =
+                |rest: &'_ str| rest.strip_prefix('=').or((flag.len() == 2).then_some(rest)).map(is_value);
+            rest.and_then(value) == Some(true)
+        })
     };
     args.windows(2).any(apart) || args.iter().any(joined)
 }

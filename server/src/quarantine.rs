@@ -61,15 +61,14 @@ pub(crate) fn list(
     state: &State,
     wanted: Option<&ServiceId>,
 ) -> Result<Vec<QuarantineView>, QuarantineError> {
-    let mut services = state.services.values().filter(|service| service.mode != Mode::Removed);
+    // One that was removed has none, and is known.
+    let of_one = |service: &Service| match service.mode {
+        Mode::Removed => Vec::new(),
+        _ => of_service(state, service),
+    };
     match wanted {
-        None => Ok(services.flat_map(|service| of_service(state, service)).collect()),
-        Some(id) => {
-            let service = services.find(|service| &service.id == id);
-            service
-                .map(|service| of_service(state, service))
-                .ok_or_else(|| QuarantineError::Unknown(id.clone()))
-        }
+        None => Ok(state.services.values().flat_map(of_one).collect()),
+        Some(id) => state.services.get(id).map(of_one).ok_or_else(|| QuarantineError::Unknown(id.clone())),
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) enum RolloutError {
     /// Nothing has that name.
     #[error("there is no rollout `{0}`")]
     Unknown(String),
-    /// Nor does such a service exist.
+    /// The named service does not exist.
     #[error("there is no service `{0}`")]
     UnknownService(ServiceId),
     /// More than one begins like that.

@@ -1,5 +1,4 @@
-//! "Did you mean": the name nearest to one that the fleet does not have. Asked for only after a command failed, so that no
-//! command pays for it, and all of them have it.
+//! Finds the known name nearest to an unknown one. Asks the coordinator only after a command has failed.
 
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -18,11 +17,11 @@ use crate::unknown::Unknown;
 /// Longest wait for the names of the fleet: the command has failed already.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The error of a command, with the name that was meant.
+/// The error of a command about an unknown name, with a hint at a known one.
 #[derive(Debug)]
 struct Misspelt {
     error: Box<CtlError>,
-    near: String,
+    hint: String,
 }
 
 impl Display for Misspelt {
@@ -39,7 +38,7 @@ impl Error for Misspelt {
 
 impl Failure for Misspelt {
     fn hint(&self) -> Option<String> {
-        Some(format!("did you mean `{}`?", self.near))
+        Some(self.hint.clone())
     }
 
     fn exit(&self) -> Exit {
@@ -51,7 +50,7 @@ impl Failure for Misspelt {
 pub(super) async fn suggested(error: CtlError, global: &Global) -> CtlError {
     let Some(unknown) = error.unknown() else { return error };
     match tokio::time::timeout(DEADLINE, nearest(&unknown, global)).await {
-        Ok(Ok(Some(near))) => Misspelt { error: Box::new(error), near }.into(),
+        Ok(Ok(Some(hint))) => Misspelt { error: Box::new(error), hint }.into(),
         // Only for the words: a coordinator that does not say leaves the hint as it was.
         Ok(Ok(None) | Err(_)) | Err(_) => error,
     }
@@ -69,13 +68,24 @@ async fn nearest(unknown: &Unknown, global: &Global) -> Result<Option<String>, C
         }
         Unknown::Host(wanted) => {
             let hosts: Vec<HostId> = client.hosts().await?.into_iter().map(|host| host.name).collect();
-            let names = hosts.iter().map(HostId::as_str).filter(|name| *name != wanted.as_str());
-            closest(wanted.as_str(), names).map(str::to_owned)
+            closest(wanted.as_str(), others(wanted.as_str(), hosts.iter().map(HostId::as_str))).map(meant)
         }
     })
 }
 
-/// The service that was meant: a name that is near in the environment that was named, the same name in another one, or a near
+fn meant(name: &str) -> String {
+    format!("did you mean `{name}`?")
+}
+
+/// The names that a typing error may have turned into `wanted`. Not those that differ in digits alone: `web-1` is no error for
+/// a `web-2` that is gone, and whoever removes that must not be led to the other one.
+fn others<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
+    let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let wanted = letters(wanted);
+    names.filter(move |name| letters(name) != wanted)
+}
+
+/// A hint at the service that was meant: a near name in the environment that was named, the same name in another one, or a near
 /// one there.
 fn service(
     wanted: &ServiceId,
@@ -85,30 +95,48 @@ fn service(
     let is_wanted =
         |(name, at): &(ServiceName, EnvironmentId)| *name == wanted.name && *at == wanted.environment;
     if known.iter().any(is_wanted) {
-        return None; // it came meanwhile
+        return None; // it was created meanwhile
     }
     let shown = shortest(&known, usual);
     let near = |is_meant: &dyn Fn(&ServiceName, &EnvironmentId) -> bool| {
         let candidates = known.iter().filter(|(name, at)| is_meant(name, at)).map(|(name, _)| name.as_str());
-        let name = closest(wanted.name.as_str(), candidates)?;
+        let name = closest(wanted.name.as_str(), others(wanted.name.as_str(), candidates))?;
         let place = known.iter().position(|(known, at)| known.as_str() == name && is_meant(known, at))?;
-        shown.get(place).cloned()
+        shown.get(place).map(|name| meant(name))
     };
-    near(&|_, at| *at == wanted.environment)
-        .or_else(|| near(&|name, _| *name == wanted.name))
-        .or_else(|| near(&|_, _| true))
+    let elsewhere = || {
+        let (name, at) = known.iter().find(|(name, _)| *name == wanted.name)?;
+        Some(format!("`{name}` exists in environment `{at}`"))
+    };
+    near(&|_, at| *at == wanted.environment).or_else(elsewhere).or_else(|| near(&|_, _| true))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(text: &str) -> (ServiceName, EnvironmentId) {
+        let (environment, name) = text.split_once('/').unwrap();
+        (name.parse().unwrap(), environment.parse().unwrap())
+    }
+
+    #[test]
+    fn the_same_name_in_another_environment_is_told() {
+        let known = || vec![of("default/db"), of("staging/web")];
+        let hint = service(&"stagign/web".parse().unwrap(), known(), None);
+        assert_eq!(hint.as_deref(), Some("`web` exists in environment `staging`"));
+        assert_eq!(service(&"default/cache".parse().unwrap(), known(), None), None);
+    }
+
+    #[test]
+    fn a_host_that_differs_in_digits_is_no_suggestion() {
+        let near = |wanted| closest(wanted, others(wanted, ["gpu-11", "web-1"].into_iter()));
+        assert_eq!(near("gpu-12"), None);
+        assert_eq!(near("gup-11"), Some("gpu-11"));
+    }
+
     #[test]
     fn the_service_that_was_meant_is_found_by_table() {
-        let of = |text: &str| {
-            let (environment, name) = text.split_once('/').unwrap();
-            (name.parse().unwrap(), environment.parse().unwrap())
-        };
         let staging: EnvironmentId = "staging".parse().unwrap();
         #[rustfmt::skip]
         let table = [
@@ -116,8 +144,7 @@ mod tests {
             ("nothing near",                 "default/cache",  &["default/web"],                      None,           None),
             ("the named environment first",  "staging/wbe",    &["default/web", "staging/web"],       None,           Some("staging/web")),
             ("short where that means it",    "staging/wbe",    &["default/web", "staging/web"],       Some(&staging), Some("web")),
-            ("the name in another one",      "stagign/web",    &["default/db", "staging/web"],        None,           Some("web")),
-            ("its environment is said",      "staging/api",    &["default/api", "default/web"],       Some(&staging), Some("default/api")),
+            ("gone, and another has a number", "default/web-2", &["default/web-1", "default/web-12"], None,           None),
             ("a near name in another one",   "default/wbe",    &["staging/web"],                      None,           Some("web")),
             ("it came meanwhile",            "default/web",    &["default/web", "default/web-1"],     None,           None),
             ("a name with a hyphen",         "default/web-ipa", &["default/web-api"],                 None,           Some("web-api")),
@@ -125,7 +152,7 @@ mod tests {
         for (case, wanted, known, usual, want) in table {
             let known = known.iter().map(|text| of(text)).collect();
             let found = service(&wanted.parse().unwrap(), known, usual);
-            assert_eq!(found.as_deref(), want, "{case}");
+            assert_eq!(found, want.map(meant), "{case}");
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(args: &PsArgs, global: &Global, printer: &Printer) -> Re
         })
         .filter(|view| args.host.as_ref().is_none_or(|host| view.instance.host == *host))
         .collect();
-    // A list that is empty for a name that nobody has would be taken for an answer.
+    // An unknown host is an error: an empty list would look like an answer.
     if let Some(host) = args.host.as_ref().filter(|_| views.is_empty()) {
         client.host(host).await?;
     }

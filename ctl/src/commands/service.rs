@@ -71,7 +71,7 @@ pub(super) async fn rm(args: &RmArgs, global: &Global, printer: &Printer) -> Res
     let last = refused.pop();
     for (service, error) in refused {
         let error = RmError { service, source: error }.into();
-        printer.error(&near::suggested(error, global).await);
+        printer.error(&error);
     }
     match last {
         Some((service, error)) if several => Err(RmError { service, source: error }.into()),

@@ -24,7 +24,7 @@ use Fate::{Moot, Note, Read, Within};
 const ADDRESS: Fate =
     Note("a container has no address of its own choice", "`uses: [db]` calls another service by its name");
 const LINK: Fate =
-    Note("networks have no options: services share the network of their host", "leave it away");
+    Note("networks have no options: services share the network of their host", "remove the key");
 const OWNER: Fate =
     Note("a file belongs to root, or to the numeric `security.user`", "`security: { user: \"1000:1000\" }`");
 const SELINUX: Fate = Note(
@@ -59,7 +59,7 @@ const KEYS: &[(&str, Fate)] = &[
     ("volumes.bind.recursive", Note("mounts below the folder come along", "name the folders below it one by one")),
     ("volumes.volume", Within), ("volumes.volume.subpath", Read),
     ("volumes.volume.nocopy", Note("a named volume is made by the agent on its host", "`host_path` names a folder that is filled by hand")),
-    ("volumes.volume.labels", Note("volumes carry the labels of Windlass", "leave it away")),
+    ("volumes.volume.labels", Note("volumes carry the labels of Windlass", "remove the key")),
     ("volumes.tmpfs", Within),
     ("volumes.tmpfs.size", Note("options of a scratch mount are not taken", "`resources.memory` limits it")),
     ("volumes.tmpfs.mode", Note("options of a scratch mount are not taken", "every process of the container may write there")),
@@ -95,7 +95,7 @@ const KEYS: &[(&str, Fate)] = &[
     ("deploy.restart_policy.max_attempts", RESTARTS), ("deploy.restart_policy.window", RESTARTS),
     ("deploy.placement", Within), ("deploy.placement.constraints", Read), ("deploy.placement.preferences", Read),
     ("deploy.placement.max_replicas_per_node", Note("a service has as few instances on one host as there is room elsewhere", "`per_host: true` runs one on every host")),
-    ("deploy.endpoint_mode", Note("there is no virtual address: `uses` and `route` find instances that are ready", "leave it away")),
+    ("deploy.endpoint_mode", Note("there is no virtual address: `uses` and `route` find instances that are ready", "remove the key")),
 ];
 
 /// Notes every key of a service that nothing carries over.

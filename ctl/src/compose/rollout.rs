@@ -121,7 +121,7 @@ fn resources(draft: &mut Draft<'_>, deploy: &Map<String, Value>) {
         if device.get("capabilities").map(texts).is_some_and(|all| all.iter().any(|one| one == "gpu")) {
             some_gpus(draft, key, device);
         } else {
-            draft.say(key, "only GPUs are given", "leave it away");
+            draft.say(key, "only GPUs are given", "remove the key");
         }
     }
 }

@@ -260,7 +260,7 @@ secrets: { token: { file: ./token } }
     services.API_Gateway.deploy.placement.constraints: `node.role == worker` is not supported | `placement: { require: { role: app } }` asks for a label of the host
     services.API_Gateway.deploy.placement.preferences: instances are spread over hosts anyway | `placement: { spread: pack }` does the opposite
     services.API_Gateway.deploy.restart_policy.condition: `on-failure` is not carried over: what ends is started again, with growing pauses and without a last attempt | `rollback_on: { restarts: 1 }` says when that rolls a release back
-    services.API_Gateway.deploy.endpoint_mode: there is no virtual address: `uses` and `route` find instances that are ready | leave it away
+    services.API_Gateway.deploy.endpoint_mode: there is no virtual address: `uses` and `route` find instances that are ready | remove the key
     services.API_Gateway.extra_hosts: a manifest has no such key | names are resolved by the host's DNS; give the address in `env`
     services.agent.volumes.0: `/var/run/docker.sock` is a folder of the host | it must be there on every host, and `mounts` in its policy.toml must allow it
     services.agent.deploy.resources.limits: no limit is named, so an instance gets one core and 512MiB of memory at most | `resources: { cpu: 2, memory: 2GiB }`

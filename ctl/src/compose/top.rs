@@ -33,7 +33,7 @@ fn whole(section: &str) -> Option<Words> {
     Some(match section {
         "version" | "services" | "volumes" | "configs" => return None,
         "name" => (
-            "services do not stand in a project",
+            "manifests have no project",
             "an environment keeps them apart from others: `windlass deploy FOLDER -e NAME`",
         ),
         "networks" => (
@@ -97,13 +97,13 @@ fn entry_key(section: &str, key: &str) -> Option<Words> {
             ("no network keeps containers from the outside", "a firewall of the hosts does")
         }
         ("networks", _) => {
-            ("networks have no options: services share the network of their host", "leave it away")
+            ("networks have no options: services share the network of their host", "remove the key")
         }
         ("volumes", "name") => (
             "a named volume is called after its service and slot",
             "copy the data of the old one, or name a folder of the host: `host_path`",
         ),
-        ("volumes", "labels") => ("volumes carry the labels of Windlass", "leave it away"),
+        ("volumes", "labels") => ("volumes carry the labels of Windlass", "remove the key"),
         (_, _) => (
             "a named volume is made by the agent on its host, empty",
             "copy the data, or name a folder of the host: `host_path`",

@@ -38,8 +38,8 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
     grid(&headers, rollouts.iter().map(row).collect(), colour)
 }
 
-/// The number of its slots that are available now. Nothing is counted before it has a slot, nor of one that has ended and that
-/// others came after.
+/// The number of its slots that are available now. Empty before the rollout has a slot, and after its end once another rollout has
+/// begun.
 fn available(rollout: &RolloutView, of: &str) -> Option<String> {
     (rollout.total > 0).then(|| format!("{}{of}{}", rollout.available, rollout.total))
 }

@@ -87,7 +87,7 @@ const WORDS: &[Row] = &[
     ("top", &["deployments", "apps", "jobs"], "`windlass top services`"),
 ];
 
-/// Words that mean the same below every command that has the other one.
+/// Words of other systems for `ls` and `show`, below every command that has these.
 const ANYWHERE: &[(&[&str], &str)] =
     &[(&["list", "all"], "ls"), (&["get", "describe", "inspect", "info", "view", "status"], "show")];
 
@@ -99,7 +99,7 @@ const FLAGS: &[Row] = &[
     ("deploy", &["--image", "-i", "--tag", "-t"], "`--set image=REGISTRY/NAME:TAG` overrides the image of the manifest"),
     ("plan", &["--image", "-i", "--tag", "-t"], "`--set image=REGISTRY/NAME:TAG` overrides the image of the manifest"),
     ("deploy", &["--replicas", "--scale", "--count"], "`--set replicas=3`; `windlass scale SERVICE 3` changes only the number"),
-    ("deploy", &["--wait", "--follow", "--atomic"], "it follows to the end and rolls back what fails; `--timeout 10m` bounds the wait"),
+    ("deploy", &["--wait", "--follow", "--atomic", "-w", "--watch"], "it follows to the end and rolls back what fails; `--timeout 10m` bounds the wait"),
     ("deploy", &["--no-wait", "-d", "--no-follow", "--background"], "`--detach` does not follow"),
     ("deploy", &["--force", "--force-recreate"],
         "`--supersede` ends an active rollout, `--retry-quarantined` starts what failed before; `windlass restart SERVICE` makes new instances"),
@@ -107,20 +107,25 @@ const FLAGS: &[Row] = &[
     ("deploy", &["--values", "--var", "--var-file"], "`--set KEY=VALUE`, or `environments/NAME.yaml` beside the manifest"),
     ("rollback", &["--to-revision", "--revision", "--release"], "`--to r5` names a release; `windlass release ls SERVICE` lists them"),
     ("rollback", &["--force", "--supersede"], "a rollback supersedes every rollout by itself"),
-    ("scale", &["--replicas", "--count"], "the number stands behind the name: `windlass scale web 3`"),
+    ("scale", &["--replicas", "--count", "-n"], "the number stands behind the name: `windlass scale web 3`"),
     ("rm", &["--volumes", "--purge"], "named volumes stay, and the command names them: `docker volume rm` on their host"),
     ("host drain", &["--force", "--ignore-daemonsets", "--delete-emptydir-data"],
         "one per host only stops, and named volumes stay; `windlass host evict HOST` gives the host up"),
     ("stop", &["-t", "--time", "--grace-period"], "`stop_timeout` stands in the manifest"),
 
     ("*", &["--namespace", "-n", "--environment", "--stage"], "`-e NAME` (`--env NAME`) names the environment"),
-    ("*", &["--all", "-a", "-A", "--all-namespaces"], "without `-e`, all environments are shown"),
+    ("status", &["--all", "-a", "-A", "--all-namespaces"], "without `-e`, all environments are shown"),
+    ("ps", &["--all", "-a", "-A", "--all-namespaces"], "without `-e`, all environments are shown"),
+    ("rollout ls", &["--all", "-a", "-A", "--all-namespaces"], "without `-e`, all environments are shown"),
+    ("events", &["-n", "--lines", "--limit"], "`--tail 20` for the last 20"),
     ("*", &["--json"], "`-o json`"),
     ("*", &["--yaml"], "`-o yaml`"),
     ("*", &["-w", "--watch"], "`windlass top` shows it as it is now; `windlass rollout watch SERVICE` follows a rollout"),
     ("*", &["--debug", "--log-level"], "`-vv`, or `--log debug`"),
     ("*", &["--kubeconfig", "--profile", "--cluster", "-H", "--address"], "`--context NAME` chooses the fleet, `--server HOST:PORT` the coordinator"),
-    ("*", &["--filename", "--manifest"], "`-f FILE`"),
+    ("deploy", &["--filename", "--manifest"], "`-f FILE`"),
+    ("plan", &["--filename", "--manifest"], "`-f FILE`"),
+    ("render", &["--filename", "--manifest"], "`-f FILE`"),
     ("*", &["--auto-approve", "--assume-yes", "--no-prompt", "--no-input"], "`--yes`"),
 ];
 
@@ -156,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_name_commands_and_flags_that_there_are() {
+    fn hints_name_commands_that_there_are() {
         let root = Cli::command();
         for (path, words, hint) in WORDS.iter().chain(FLAGS) {
             for command in named(hint) {

@@ -1,6 +1,6 @@
 //! Gates whose provider will not be asked, as far as that is known before a rollout begins.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 use windlass_core::release::{GateAsk, Release};
@@ -14,15 +14,24 @@ pub(crate) fn unreachable(networks: &Networks, release: &Release) -> Vec<String>
     let gates = release.spec.gates.iter();
     let refused = gates.filter_map(|(name, gate)| {
         let (GateAsk::Prometheus { url, .. } | GateAsk::Http { url, .. }) = &gate.ask else { return None };
-        let why = networks.check(address(&Url::parse(url).ok()?)?).err()?;
+        let mut refused =
+            addresses(&Url::parse(url).ok()?).into_iter().map(|address| networks.check(address).err());
+        let why = refused.next()??;
+        refused.all(|other| other.is_some()).then_some(())?;
         Some(format!("gate `{name}` gets no answer from this coordinator: {why}"))
     });
     refused.collect()
 }
 
-/// The address of a provider that is known without asking for it.
-fn address(url: &Url) -> Option<IpAddr> {
-    literal(url).or_else(|| (url.host_str() == Some("localhost")).then_some(Ipv4Addr::LOCALHOST.into()))
+/// The addresses of a provider that are known without asking for them.
+fn addresses(url: &Url) -> Vec<IpAddr> {
+    match literal(url) {
+        Some(address) => vec![address],
+        None if url.host_str() == Some("localhost") => {
+            vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
+        None => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -54,6 +63,7 @@ mod tests {
             );
             assert!(of(url, &["10.0.0.0/8", "127.0.0.0/8", "fd00::/8"]).is_empty(), "{url}");
         }
+        assert!(of("http://localhost:9090", &["::1/128"]).is_empty(), "one of its two addresses is asked");
         for url in ["http://93.184.215.14:9090", "https://prometheus.example.com", "no address"] {
             assert!(of(url, &[]).is_empty(), "{url}");
         }

@@ -28,6 +28,10 @@ pub(super) fn find(
     text: &str,
     role: OperatorRole,
 ) -> Result<RolloutId, Status> {
+    // Before it is said which services there are.
+    if text.contains('/') {
+        self::service(caller, text, role)?;
+    }
     let (id, service) = coordinator.ledger.read(|state| rollouts::find(state, text)).map_err(refused)?;
     caller.may(role, &service.environment)?;
     Ok(id)
