@@ -136,8 +136,8 @@ async fn answer(
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, body) = request.into_parts();
     shared.budget.request();
-    let wanted = Wanted::new(shared, client.door(), &host, &head);
-    let routed = route(shared, &wanted, &head, began).await?;
+    let wanted = Wanted::new(shared, client.door(), &host, &head, began);
+    let routed = route(shared, &wanted, &head).await?;
     if let Some(record) = record {
         record.of(&routed.target.id);
     }

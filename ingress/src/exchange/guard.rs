@@ -109,6 +109,11 @@ impl Exchange {
         }
     }
 
+    /// No endpoint has the request for a while.
+    pub(crate) fn leave(&mut self) {
+        self.in_flight = None;
+    }
+
     /// The head of a response goes out.
     pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
         self.answered = true;

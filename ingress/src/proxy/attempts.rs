@@ -1,22 +1,25 @@
 //! The tries of one request: each on another endpoint, and only where it cannot be carried out twice.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::header::HOST;
 use hyper::http::request::Parts;
 use hyper::http::uri::{PathAndQuery, Scheme, Uri};
 use hyper::{Method, Request, StatusCode, Version};
+use tokio::time::sleep;
 
 use crate::exchange::{Exchange, Outgoing, Upload};
 use crate::ingress::Shared;
 use crate::request::Refusal;
 use crate::upstream::{Endpoint, InFlight, Patience, SendFailure, Sent, Unsent, pick, send};
 
-use super::route::{Routed, Wanted};
+use super::route::{Routed, Waiting, Wanted};
 
 /// Further tries after the first.
 const MORE: usize = 2;
+/// The time between two looks of a request that waits for an instance which cannot be reached yet.
+const REST: Duration = Duration::from_millis(200);
 /// The number of times that a changed table may have a request choose anew.
 const TURNS: usize = 8;
 
@@ -61,6 +64,7 @@ pub(super) async fn attempt(
 ) -> Result<Sent, Failure> {
     let (mut tried, mut failed) = (Vec::new(), Vec::new());
     let (mut last, mut turns) = (Failure::NoEndpoint, 0);
+    let mut waiting: Option<Waiting> = None;
     // Endpoints of the other releases, once it is clear that nothing of its own release can be reached.
     let mut others: Option<Vec<Arc<Endpoint>>> = None;
     loop {
@@ -80,7 +84,15 @@ pub(super) async fn attempt(
             // A table that has come since it was routed may have closed them all.
             turns += 1;
             others = None;
-            routed = wanted.again(shared, head, &routed).filter(|_| turns <= TURNS).ok_or(last)?;
+            if let Some(again) = wanted.again(shared, head, &routed).filter(|_| turns <= TURNS) {
+                routed = again;
+            } else if matches!(last, Failure::Unreachable | Failure::NoEndpoint)
+                && rest(shared, wanted, &routed, &mut waiting, exchange).await
+            {
+                (tried, failed, turns) = (Vec::new(), Vec::new(), 0);
+            } else {
+                return Err(last);
+            }
             continue;
         };
         let in_flight = InFlight::request(Arc::clone(&endpoint));
@@ -137,7 +149,8 @@ pub(super) async fn attempt(
             failed.push(Arc::clone(&endpoint));
         }
         tried.push(endpoint);
-        let may_try_more = again && tried.len() <= MORE && (free || shared.budget.take());
+        let may_try_more =
+            again && tried.len() <= MORE && (free || waiting.is_some() || shared.budget.take());
         let is_last = !may_try_more || target.endpoints(routed.release).len() <= tried.len();
         if is_last && matches!(last, Failure::Unreachable) && others.is_none() {
             // Nothing was sent: another release takes it rather than nobody. That one has the room, as its weight may rise to all.
@@ -148,10 +161,42 @@ pub(super) async fn attempt(
             }
         }
         if !may_try_more {
+            if matches!(last, Failure::Unreachable | Failure::NoEndpoint)
+                && rest(shared, wanted, &routed, &mut waiting, exchange).await
+            {
+                (tried, failed, others, turns) = (Vec::new(), Vec::new(), None, 0);
+                routed = wanted.again(shared, head, &routed).unwrap_or(routed);
+                continue;
+            }
             return Err(last);
         }
         exchange.counters().retried();
     }
+}
+
+/// Lets a request wait for a moment of which nothing was sent, where its service says that requests wait: the instance may be about
+/// to answer. Answers with false when its time is over, or too many wait.
+async fn rest(
+    shared: &Shared,
+    wanted: &Wanted<'_>,
+    routed: &Routed,
+    waiting: &mut Option<Waiting>,
+    exchange: &mut Exchange,
+) -> bool {
+    let left = routed.target.hold.map_or(Duration::ZERO, |hold| hold.saturating_sub(wanted.began.elapsed()));
+    if left.is_zero() {
+        return false;
+    }
+    if waiting.is_none() {
+        *waiting = Waiting::begin(&routed.target.waiting, shared.limits.held);
+        if waiting.is_none() {
+            return false;
+        }
+        exchange.counters().held();
+    }
+    exchange.leave();
+    sleep(REST.min(left)).await;
+    true
 }
 
 /// The request as an endpoint gets it.

@@ -81,11 +81,19 @@ pub(super) struct Wanted<'r> {
     /// The bucket that the client has kept.
     bucket: Option<u16>,
     fresh: u64,
+    /// When the request came.
+    pub(super) began: Instant,
 }
 
 impl<'r> Wanted<'r> {
-    pub(super) fn new(shared: &Shared, door: Option<Door>, host: &'r str, head: &Parts) -> Self {
-        Self { door, host, bucket: bucket_of(&head.headers), fresh: shared.random() }
+    pub(super) fn new(
+        shared: &Shared,
+        door: Option<Door>,
+        host: &'r str,
+        head: &Parts,
+        began: Instant,
+    ) -> Self {
+        Self { door, host, bucket: bucket_of(&head.headers), fresh: shared.random(), began }
     }
 
     /// The target by the tables that have come in force since it was `routed`; `None` if none has.
@@ -99,12 +107,7 @@ impl<'r> Wanted<'r> {
 
 /// Finds the target of a request and chooses a release. Where a step under way leaves no endpoint, and the service says
 /// so, the request waits for one.
-pub(super) async fn route(
-    shared: &Shared,
-    wanted: &Wanted<'_>,
-    head: &Parts,
-    began: Instant,
-) -> Result<Routed, Refusal> {
+pub(super) async fn route(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) -> Result<Routed, Refusal> {
     let mut changed = shared.changed.subscribe();
     let mut waiting: Option<Waiting> = None;
     loop {
@@ -123,7 +126,7 @@ pub(super) async fn route(
             }
             routed.counters.held();
         }
-        let left = hold.saturating_sub(began.elapsed());
+        let left = hold.saturating_sub(wanted.began.elapsed());
         if left.is_zero() || !matches!(tokio::time::timeout(left, changed.changed()).await, Ok(Ok(()))) {
             return Ok(routed);
         }
@@ -157,7 +160,7 @@ fn target(shared: &Shared, door: Option<Door>, host: &str, path: &str) -> Result
 }
 
 fn look_up(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) -> Result<Routed, Refusal> {
-    let &Wanted { door, host, bucket, fresh } = wanted;
+    let &Wanted { door, host, bucket, fresh, .. } = wanted;
     let target = target(shared, door, host, head.uri.path())?;
     let service = &target.service;
     let split =
@@ -193,10 +196,10 @@ fn look_up(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) -> Result<Routed,
 }
 
 /// A place among the requests of a service that wait.
-struct Waiting(Arc<AtomicUsize>);
+pub(super) struct Waiting(Arc<AtomicUsize>);
 
 impl Waiting {
-    fn begin(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+    pub(super) fn begin(count: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
         let taken = count.fetch_add(1, Relaxed) < most;
         let place = Self(Arc::clone(count));
         taken.then_some(place)

@@ -167,6 +167,30 @@ async fn a_held_request_waits_for_the_next_endpoint() {
     assert_eq!(body, b"one");
 }
 
+/// The table leads to an instance that is about to answer: one that its host restores, say.
+#[tokio::test]
+async fn a_held_request_waits_for_an_endpoint_that_cannot_be_reached() {
+    let mut tasks = JoinSet::new();
+    let (closed, address) = listener().await;
+    drop(closed);
+    let world = World::start(Limits::default()).await;
+    let held = |seq, hold| {
+        let mut table = pool(seq, &[address]);
+        table.services[0].hold = Some(Span::from_millis(hold));
+        table
+    };
+    world.ingress.take(held(1, 300)).unwrap();
+    assert!(world.get("/").await.0.starts_with("http/1.1 502"), "not for ever");
+    world.ingress.take(held(2, 20_000)).unwrap();
+    let comes = async {
+        until("both are held", || world.counters(1).held == 2).await;
+        assert_eq!(world.ingress.draining().len(), 0, "it is on no endpoint meanwhile");
+        serve_on(&mut tasks, tokio::net::TcpListener::bind(address).await.unwrap(), "one");
+    };
+    let ((head, body), ()) = tokio::join!(world.get("/"), comes);
+    assert!(head.starts_with("http/1.1 200") && body == b"one", "{head}");
+}
+
 #[tokio::test]
 async fn requests_that_wait_have_a_number() {
     let mut tasks = JoinSet::new();

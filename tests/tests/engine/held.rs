@@ -46,10 +46,11 @@ fn requests_wait_while_recreate_leaves_no_instance() {
     ingress::wait_until_routed(&at, "v1");
     under_load(&fleet, "recreate", || fleet.deploy_ok(&web(&fleet, "v2", recreate(), 2), "r2"));
     ingress::wait_until_routed(&at, "v2");
-    under_load(&fleet, "recreate, and back", || {
-        fleet.cli.run(&["rollback", "web", "--timeout", "1m", "-o", "json"]).expect_code(0);
+    under_load(&fleet, "a release that ends at its start", || {
+        let failed = fleet.deploy(&web(&fleet, "crash", recreate(), 2)).expect_code(3).last();
+        assert_eq!(failed["outcome"], "rolled_back", "{failed}");
     });
-    ingress::wait_until_routed(&at, "v1");
+    ingress::wait_until_routed(&at, "v2");
     proxy.stop(Duration::from_secs(40));
 }
 
