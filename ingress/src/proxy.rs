@@ -156,7 +156,7 @@ async fn answer(
     if !http2 {
         join_cookies(&mut head.headers);
     }
-    let upload = Upload::new(body, client.unread.clone());
+    let upload = Upload::new(body, client.unread.clone(), shared.limits.linger_idle);
     if waits_for_word(&head) {
         if http2 {
             // Endpoints over HTTP/2 are not heard on it; the client is told once one has the request.

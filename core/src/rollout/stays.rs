@@ -7,9 +7,9 @@ use crate::host::Liveness;
 use crate::id::{HostId, SlotId};
 use crate::placement::Unfit;
 use crate::release::{Release, Scale, Spec};
-use crate::slot::Certainty;
+use crate::slot::{Certainty, Slot};
 
-use super::elsewhere::{NAMED, is_pinned};
+use super::elsewhere::{NAMED, is_pinned, stands_beside};
 use super::model::Kind;
 use super::planner::Planner;
 
@@ -106,7 +106,7 @@ impl Planner<'_> {
         let bound = |(slot, why): (&SlotId, &Unfit)| {
             let at = &self.slots[slot];
             let host = at.host();
-            let stays_there = if is_pinned(self, at, release) {
+            let stays_there = if self.is_bound(at, release) {
                 "its named volume is there".to_owned()
             } else if per_host && !has.contains(host) && self.facts(slot).serving() != Certainty::No {
                 format!("it serves there; drain {host} to leave that host out")
@@ -126,9 +126,15 @@ impl Planner<'_> {
         (!bound.is_empty()).then(|| bound.join("; "))
     }
 
+    /// Whether an instance of the release in the place of this slot needs the host of that: for a named volume of its own, or of
+    /// what goes on beside it. A volume that the release has no more binds nothing.
+    fn is_bound(&self, slot: &Slot, release: &Release) -> bool {
+        release.spec.pins_slots() || (stands_beside(self, release) && is_pinned(self, slot, release))
+    }
+
     /// The slots that cannot leave their hosts, of which the policy, the platform or the agent forbids the release of a deploy.
     fn forbidden_in_place(&self, release: &Release) -> Vec<(SlotId, Unfit)> {
-        let pinned = self.slots.values().filter(|slot| self.is_deploy() && is_pinned(self, slot, release));
+        let pinned = self.slots.values().filter(|slot| self.is_deploy() && self.is_bound(slot, release));
         pinned.filter_map(|slot| Some((slot.id().clone(), self.forbidden(slot.id(), release)?))).collect()
     }
 }

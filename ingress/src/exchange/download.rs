@@ -144,11 +144,10 @@ impl Download {
 }
 
 impl Live {
-    /// The last byte of the response was read. Over HTTP/1 that is the end of an upload too that its endpoint has not read to its
-    /// end: the connection takes no other request.
+    /// The last byte of the response was read. A connection of HTTP/1 over which an upload still goes on takes no other request.
     fn finish(&mut self) {
         let line = self.line.take();
-        let is_left = matches!(line, Some(Line::Http1(_))) && self.upload.give_up();
+        let is_left = matches!(line, Some(Line::Http1(_))) && self.upload.answered();
         self.exchange.finish(line.filter(|_| !is_left));
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Outgoing {
     number: u32,
     /// Runs while the endpoint has not said that it wants the body.
     word: Option<Pin<Box<Sleep>>>,
+    /// Runs after the response while the client sends nothing.
+    rest: Option<Pin<Box<Sleep>>>,
 }
 
 /// The side that let an upload wait for too long.
@@ -57,15 +59,18 @@ struct Shared {
     source: Mutex<Source>,
     ended: Notify,
     unread: Unread,
+    /// How long a client may send nothing of what its response did not wait for.
+    idle: Duration,
 }
 
 impl Upload {
-    /// The body of a request; `unread` is told when all of it was read.
-    pub(crate) fn new(body: Incoming, unread: Unread) -> Self {
+    /// The body of a request; `unread` is told when all of it was read. After its response it may rest for `idle`.
+    pub(crate) fn new(body: Incoming, unread: Unread, idle: Duration) -> Self {
         if body.is_end_stream() {
             return Self(None);
         }
-        Self(Some(Arc::new(Shared { source: Mutex::new(Source::new(body)), ended: Notify::new(), unread })))
+        let source = Mutex::new(Source::new(body));
+        Self(Some(Arc::new(Shared { source, ended: Notify::new(), unread, idle })))
     }
 
     /// No body.
@@ -91,12 +96,14 @@ impl Upload {
 
     /// The body for one more try, from its beginning. The try before gets no more of it.
     pub(crate) fn outgoing(&self) -> Outgoing {
-        let Some(shared) = &self.0 else { return Outgoing { shared: None, number: 0, word: None } };
+        let Some(shared) = &self.0 else {
+            return Outgoing { shared: None, number: 0, word: None, rest: None };
+        };
         let mut source = shared.lock();
         source.take_away();
         (source.had, source.ended, source.waits, source.is_read) = (0, false, false, true);
         source.moved_at = Instant::now();
-        Outgoing { shared: Some(Arc::clone(shared)), number: source.number, word: None }
+        Outgoing { shared: Some(Arc::clone(shared)), number: source.number, word: None, rest: None }
     }
 
     /// Leaves it with the client until an endpoint says that it wants it, answers otherwise, or has had its time.
@@ -128,13 +135,15 @@ impl Upload {
         source.all = false;
     }
 
-    /// The response is there whole: an endpoint that has not read all of the body gets no more of it. Answers whether there is one.
-    pub(crate) fn give_up(&self) -> bool {
+    /// The response is there whole. An endpoint that goes on reading gets the rest, until the client has sent nothing of it for
+    /// a while. Answers whether there is a rest.
+    pub(crate) fn answered(&self) -> bool {
         let Some(shared) = &self.0 else { return false };
         let mut source = shared.lock();
         let is_left = source.is_read && !source.ended;
         if is_left {
-            source.take_away();
+            source.answered = true;
+            source.wake();
         }
         is_left
     }
@@ -195,10 +204,14 @@ impl Body for Outgoing {
     type Error = NoBody;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, NoBody>>> {
-        let Self { shared, number, word } = self.get_mut();
+        let Self { shared, number, word, rest } = self.get_mut();
         let Some(shared) = shared else { return Poll::Ready(None) };
         let mut source = shared.lock();
         if source.number != *number {
+            return Poll::Ready(Some(Err(NoBody::TakenAway)));
+        }
+        if source.held && source.answered {
+            // The client was not asked for its body, and is not any more.
             return Poll::Ready(Some(Err(NoBody::TakenAway)));
         }
         if source.held {
@@ -210,8 +223,13 @@ impl Body for Outgoing {
         let Poll::Ready(frame) = source.next(cx) else {
             source.waits = true;
             source.wake_later(cx);
-            return Poll::Pending;
+            if !source.answered {
+                return Poll::Pending;
+            }
+            ready!(rest.get_or_insert_with(|| Box::pin(sleep(shared.idle))).as_mut().poll(cx));
+            return Poll::Ready(Some(Err(NoBody::TakenAway)));
         };
+        *rest = None;
         source.waits = false;
         source.moved_at = Instant::now();
         source.broken |= matches!(frame, Some(Err(_)));

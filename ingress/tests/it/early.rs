@@ -90,9 +90,40 @@ async fn an_early_answer_over_https_is_read_after_the_upload() {
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
-/// An endpoint that answers early, reads nothing more and keeps its connection.
+/// An endpoint that takes a job, says so, and then reads it: the client has its answer, and nothing of the body is lost.
 #[tokio::test]
-async fn an_upload_ends_with_its_answer() {
+async fn an_endpoint_reads_on_after_its_answer() {
+    const LENGTH: usize = 1 << 20;
+    let mut tasks = JoinSet::new();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let takes = raw_server(&mut tasks, move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            let read = tokio::io::copy(&mut stream.take(LENGTH as u64), &mut tokio::io::sink()).await;
+            tell.send(read.unwrap()).unwrap();
+        }
+    })
+    .await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[takes])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    client.write(&format!("POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: {LENGTH}\r\n\r\n")).await;
+    let (head, _) = client.response().await;
+    assert!(head.starts_with("http/1.1 202"), "{head}");
+    for _ in 0..LENGTH / 1024 {
+        client.write(&"x".repeat(1024)).await;
+    }
+    assert_eq!(timeout(LONG, told.recv()).await.unwrap(), Some(LENGTH as u64));
+}
+
+/// An endpoint that answers early, reads nothing more and keeps its connection: its client is not left there for ever.
+#[tokio::test]
+async fn an_upload_that_rests_ends_after_its_answer() {
     let mut tasks = JoinSet::new();
     let keeps = raw_server(&mut tasks, |mut stream| async move {
         let _ = stream.read(&mut [0; 1024]).await;

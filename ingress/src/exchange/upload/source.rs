@@ -34,6 +34,8 @@ pub(super) struct Source {
     pub(super) ended: bool,
     /// The client sends it once it hears that an endpoint wants it: the first look at it sends the 100.
     pub(super) held: bool,
+    /// The response is there whole.
+    pub(super) answered: bool,
     /// The client broke it off.
     pub(super) broken: bool,
     waker: Option<Waker>,
@@ -60,6 +62,7 @@ impl Source {
             waits: false,
             ended: false,
             held: false,
+            answered: false,
             broken: false,
             waker: None,
         }
@@ -78,7 +81,7 @@ impl Source {
         self.wake();
     }
 
-    fn wake(&mut self) {
+    pub(super) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
