@@ -120,6 +120,16 @@ fn a_pinned_slot_without_room_is_refused_before_it_begins() {
 }
 
 #[test]
+fn a_volume_that_a_release_drops_binds_it_to_no_host() {
+    let (r1, r2) = (edited(rolling(1, "64MiB"), volume), rolling(2, "128MiB"));
+    let mut world = crowded(&r1, &[4, 4]);
+    world.begin(&r2, Kind::Deploy);
+    world.until("succeeds", |world| world.state() == State::Succeeded);
+    let on = hosts_of(&world, &r2);
+    assert!(on.iter().all(|at| at.ends_with("h0003") || at.ends_with("h0004")), "{on:?}");
+}
+
+#[test]
 fn a_pinned_slot_whose_host_forbids_the_release_is_refused() {
     let (r1, r2) = (edited(rolling(1, "64MiB"), volume), edited(rolling(2, "256MiB"), volume));
     let mut world = crowded(&r1, &[9, 9, 9]);
