@@ -2,7 +2,7 @@
 
 use windlass_core::{Counter, ServiceId};
 
-use super::{deploy, near};
+use super::deploy;
 use crate::args::{AttendArgs, Global, RestartArgs, RmArgs, ScaleArgs, StopArgs};
 use crate::attend::{self, Done, Goal, ServiceOutcome};
 use crate::client::{CallError, Heard, ServiceAction, Submitted};

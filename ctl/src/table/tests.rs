@@ -5,7 +5,7 @@ mod instances;
 mod routes;
 
 use serde_json::{Value, json};
-use windlass_core::view::{HostView, PreviewView, RecoveryView, ReleaseView, RolloutView, StatusView};
+use windlass_core::view::{HostView, PreviewView, RecoveryView, ReleaseView, StatusView};
 
 use super::*;
 use crate::printer::Colour;
