@@ -58,10 +58,7 @@ async fn requests_follow_the_newest_table_that_is_signed() {
         "windlass_ingress_table_refused{environment=\"production\"} 1",
         "windlass_ingress_unrouted_total 1",
         "# TYPE windlass_ingress_broken_total counter",
-        &format!(
-            "windlass_ingress_responses_total{{service=\"production/web\",release=\"{}\",by=\"weight\",class=\"2xx\"}} 3",
-            release().short()
-        ),
+        "windlass_ingress_responses_total{service=\"production/web\",release=\"r1\",by=\"weight\",class=\"2xx\"} 3",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
