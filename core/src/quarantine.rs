@@ -102,7 +102,10 @@ mod tests {
 
     #[test]
     fn some_failures_are_no_quarantine() {
-        let table: [(&str, Edit); 6] = [
+        let table: [(&str, Edit); 7] = [
+            ("the device's fault", |r| {
+                r.failures.iter_mut().for_each(|f| f.evidence.as_mut().unwrap().fault = Fault::Device)
+            }),
             ("the host's fault", |r| {
                 r.failures.iter_mut().for_each(|f| f.evidence.as_mut().unwrap().fault = Fault::Host)
             }),

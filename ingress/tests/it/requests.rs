@@ -197,3 +197,30 @@ async fn a_response_with_a_length_beside_chunks_arrives_whole() {
     while !client.pending().ends_with(b"0\r\n\r\n") && client.more().await {}
     assert_eq!(client.pending(), b"5\r\nhello\r\n0\r\n\r\n");
 }
+
+/// An answer is an answer: a 5xx goes to the client, and no other instance is asked in its place.
+#[tokio::test]
+async fn an_error_of_an_endpoint_is_no_reason_to_ask_another() {
+    let mut tasks = JoinSet::new();
+    let fails = raw_server(&mut tasks, |mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy")
+            .await;
+    })
+    .await;
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[fails, web])).unwrap();
+    let mut answers = [0_u64; 2];
+    for _ in 0..20 {
+        let (head, body) = world.get("/").await;
+        let is_own = head.starts_with("http/1.1 503") && body == b"busy";
+        assert!(is_own || body == b"one", "{head}");
+        answers[usize::from(is_own)] += 1;
+    }
+    until("all are counted", || world.counters(1).requests == 20).await;
+    let seen = world.counters(1);
+    assert!(answers.iter().all(|count| *count > 0), "both were asked: {answers:?}");
+    assert_eq!((seen.retries, seen.server_error, seen.success), (0, answers[1], answers[0]), "{seen:?}");
+}
