@@ -181,7 +181,7 @@ fn an_image_that_moves_says_what_it_is_pinned_to() {
     for (tag, moves) in [("", true), (":latest", true), (":1", false)] {
         desk.write("web.yaml", &format!("service: web\nimage: {registry}/web{tag}\nports: {{ http: 80 }}\n"));
         let said = stderr(&desk.run(&["deploy", "web.yaml", "--server", &coordinator.address]));
-        let words = format!("warning: `{registry}/web{tag}` means what is newest");
+        let words = format!("warning: `{registry}/web{tag}` names no fixed version");
         assert_eq!(said.contains(&words), moves, "{said}");
         assert_eq!(said.contains("this release is pinned to sha256:"), moves, "{said}");
         assert_eq!(said.matches("warning: ").count(), usize::from(moves), "one line: {said}");

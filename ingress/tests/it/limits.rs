@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::Reason;
+use hyper::Request;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use windlass_ingress::Limits;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use windlass_ingress::{Certificates, Limits};
 
 use super::world::*;
 
@@ -77,4 +83,67 @@ async fn connections_have_a_number_and_wait_beyond_it() {
     assert!(early.is_err(), "it is served beside the tunnel");
     drop(kept.pop());
     assert_eq!(third.response().await.1, b"one");
+}
+
+/// Begins a request that nobody answers soon.
+fn slow() -> Request<()> {
+    Request::builder().uri("http://web.example/slow").body(()).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_of_http2_has_a_hundred_streams() {
+    let mut tasks = JoinSet::new();
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[server(&mut tasks, "one").await])).unwrap();
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (client, connection) = h2::client::Builder::new().handshake::<_, Bytes>(stream).await.unwrap();
+    tasks.spawn(async move { drop(connection.await) });
+    let mut client = client.ready().await.unwrap();
+    let (first, _) = client.send_request(slow(), true).unwrap();
+    first.await.unwrap();
+    assert_eq!(client.current_max_send_streams(), 100, "as its settings say");
+}
+
+/// A client that begins requests and takes them back (CVE-2023-44487) is told to calm down, and its connection ends.
+#[tokio::test]
+async fn a_client_that_resets_many_streams_is_cut() {
+    let mut tasks = JoinSet::new();
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[server(&mut tasks, "one").await])).unwrap();
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (client, connection) = h2::client::Builder::new().handshake::<_, Bytes>(stream).await.unwrap();
+    let ended = tasks.spawn(async move { drop(connection.await) });
+    let mut client = client.ready().await.unwrap();
+    let cut = async {
+        loop {
+            let Ok(ready) = client.clone().ready().await else { return };
+            client = ready;
+            // All at once, so that the server finds them begun and reset.
+            for _ in 0..100 {
+                let Ok((_, mut body)) = client.send_request(slow(), false) else { break };
+                body.send_reset(Reason::CANCEL);
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), cut).await.expect("the connection ends");
+    drop(ended);
+    assert_eq!(world.get("/").await.1, b"one", "others are served");
+}
+
+#[tokio::test]
+async fn a_client_that_never_shakes_hands_is_cut() {
+    let limits = Limits { handshake: Duration::from_millis(300), ..Limits::default() };
+    let world = World::start(limits).await;
+    let folder = tempfile::tempdir().unwrap();
+    super::tls::certificate(folder.path(), &mut rustls::RootCertStore::empty(), "a", &["web.example"]);
+    let certificates = Certificates::open(folder.path()).unwrap();
+    let (listener, address) = listener().await;
+    let ingress = world.ingress.clone();
+    let _serves = tokio::task::JoinSet::from_iter([async move {
+        ingress.serve_tls(listener, certificates, CancellationToken::new()).await.unwrap();
+    }]);
+    let mut client = RawClient::connect(address).await;
+    let more = timeout(Duration::from_secs(20), client.more()).await.expect("the connection ends");
+    assert!(!more, "nothing is said to it");
 }
