@@ -14,10 +14,10 @@ pub(crate) fn unreachable(networks: &Networks, release: &Release) -> Vec<String>
     let gates = release.spec.gates.iter();
     let refused = gates.filter_map(|(name, gate)| {
         let (GateAsk::Prometheus { url, .. } | GateAsk::Http { url, .. }) = &gate.ask else { return None };
-        let mut refused =
-            addresses(&Url::parse(url).ok()?).into_iter().map(|address| networks.check(address).err());
-        let why = refused.next()??;
-        refused.all(|other| other.is_some()).then_some(())?;
+        let addresses = addresses(&Url::parse(url).ok()?).into_iter();
+        // None as soon as one of them may be asked.
+        let refusals: Option<Vec<_>> = addresses.map(|address| networks.check(address).err()).collect();
+        let why = refusals?.into_iter().next()?;
         Some(format!("gate `{name}` gets no answer from this coordinator: {why}"))
     });
     refused.collect()
