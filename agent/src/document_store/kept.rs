@@ -1,4 +1,4 @@
-//! What a host keeps beside its journal: traffic tables, and the trust documents on the way to the one in force.
+//! Documents of a host beside its journal: traffic tables, and the trust documents on the way to the one in force.
 
 use std::sync::Arc;
 

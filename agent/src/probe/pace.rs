@@ -1,5 +1,5 @@
 //! The moments of probes that go on for days: those of many instances are asked one after the other, not each at a moment of its own,
-//! which costs a process at rest more than the questions do.
+//! for which the process would wake up each time.
 
 use std::time::Duration;
 

@@ -72,7 +72,7 @@ impl Fault {
 const LINES: usize = 20;
 
 impl Evidence {
-    /// What is known where nothing was seen of an instance.
+    /// Evidence without a look at an instance.
     pub fn of(
         release: Digest,
         counter: Counter,

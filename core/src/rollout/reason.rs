@@ -22,7 +22,7 @@ pub enum Reason {
     NotSteady(Span),
     /// Not done in time, and what it waited for last.
     Late {
-        /// What was not done: `no_progress` or `not_steady`.
+        /// The plain reason: `no_progress` or `not_steady`.
         what: Box<Self>,
         /// The first of its waits.
         waited_for: Vec<Waiting>,

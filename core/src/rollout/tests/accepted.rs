@@ -1,4 +1,4 @@
-//! What a plan accepts, its hosts accept: whichever slot is begun first, however far the others are.
+//! Hosts accept each plan that was accepted: whichever slot is begun first, however far the others are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::slot::Slot;
 const MIB: u64 = 1 << 20;
 const PORT: u16 = 8080;
 
-/// What neighbours have of a host: MiB, a share of the first GPU in GiB (0 is all of it), and the fixed port.
+/// The share of neighbours in a host: MiB, a share of the first GPU in GiB (0 is all of it), and the fixed port.
 type Others = (u64, Option<u64>, bool);
 /// MiB, thousandths of a core, GPUs and GiB of each, and whether it wants the fixed port.
 type Wish = (u64, u32, u32, Option<u64>, bool);
