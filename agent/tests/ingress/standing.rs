@@ -1,6 +1,7 @@
 //! Take-overs under connections that stand: HTTPS kept alive, HTTP/2, tunnels, and calls of gRPC that go on.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -128,6 +129,13 @@ async fn ask_http1(place: Place, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) 
     Ok(())
 }
 
+/// Whether a GOAWAY without an error answered: its streams have not been taken, and may be asked again
+/// (RFC 9113, section 6.8). hyper meets it when it opens a stream beside the GOAWAY's arrival.
+fn is_refused(error: &hyper::Error) -> bool {
+    let error = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|e| e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR))
+}
+
 /// The same over HTTP/2: a request that a connection did not take any more goes over the next one.
 async fn ask_http2(place: Place, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) -> io::Result<()> {
     let mut tick = interval(EVERY);
@@ -145,6 +153,7 @@ async fn ask_http2(place: Place, stop: Arc<AtomicBool>, done: Arc<AtomicUsize>) 
             Ok(response) => response,
             Err(mut error) => match error.take_message() {
                 Some(_) => continue,
+                None if is_refused(error.error()) => continue,
                 None => return Err(io::Error::other(error.into_error())),
             },
         };
