@@ -18,6 +18,7 @@ use crate::ledger::{Ledger, LoadError, State, Topic, WriteBatch, WriteError, Wri
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::plans::Plans;
+use crate::receipts::Proven;
 use crate::recovery::Recoveries;
 use crate::registry::Registry;
 use crate::revoked::Published;
@@ -33,6 +34,8 @@ pub(crate) struct Coordinator {
     pub registry: Registry,
     /// The plans and releases that hosts have shown since the store was found to be set back.
     pub recoveries: Recoveries,
+    /// The checkpoints that hosts have shown and that were verified.
+    pub proven: Proven,
     /// CA and keys.
     pub authority: Authority,
     /// Joining and renewing.
@@ -98,6 +101,7 @@ impl Coordinator {
             ledger,
             registry,
             recoveries,
+            proven: Proven::default(),
             authority,
             enrolment,
             plans,
