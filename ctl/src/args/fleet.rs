@@ -13,7 +13,7 @@ use super::AttendArgs;
     windlass init --fleet demo --server 127.0.0.1:7443 --server-dir ./server\n  \
     windlass init --fleet prod --server windlass.example.com:7443 \\\n      \
     --server-dir ./server --operator alice\n\n\
-    Works offline. The server folder gets what the coordinator needs, and never a root or a release key: copy it \
+    Works offline. The server folder gets what the coordinator needs, and never a root, release or revoke key: copy it \
     to the coordinator's machine and start `windlass-server --data DIR`. `--server` is where agents and operators \
     reach it.")]
 pub(crate) struct InitArgs {
