@@ -34,10 +34,10 @@ pub enum InstallError {
         #[source]
         source: io::Error,
     },
-    /// systemd could not be asked.
+    /// `systemctl` could not be run.
     #[error("failed to run `systemctl {0}`")]
     Systemctl(String, #[source] io::Error),
-    /// systemd would not.
+    /// `systemctl` returned an error.
     #[error("`systemctl {0}` failed")]
     Refused(String),
     /// A folder that a unit cannot name.
@@ -80,7 +80,7 @@ impl Places {
         self.root == Path::new("/")
     }
 
-    /// Copies `program`, writes the unit, and starts it if the host has joined. Answers what was done, for people.
+    /// Copies `program`, writes the unit, and starts it if the host has joined. Returns a summary for people.
     pub fn install(&self, config: &Config, program: &Path) -> Result<String, InstallError> {
         let unit = unit(config)?;
         let (binary, file) = (self.binary(), self.unit());
@@ -156,7 +156,7 @@ fn unit(config: &Config) -> Result<String, InstallError> {
     Ok(unit)
 }
 
-/// Beside and renamed: a program that runs is never half written.
+/// Writes a file beside `path` and renames it: a program that runs is never half written.
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InstallError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(failed("make", folder))?;

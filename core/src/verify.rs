@@ -9,7 +9,7 @@
 //! | 10 release | [`release_in_slot`] |
 //!
 //! Sizes, peers and signatures (1 to 5) are the agent's and `windlass-certs`'; 11 is [`crate::policy`]; what failed
-//! here before (10) and room (12) are asked by [`crate::reconcile`], which remembers and observes. The caller goes
+//! here before (10) and room (12) are checked by [`crate::reconcile`], which remembers and observes. The caller goes
 //! through the steps in this order and stops at the first refusal.
 
 mod asks;
@@ -37,8 +37,8 @@ pub use routes::{AcceptedRoutes, check_routes, routes_audience, routes_order, ro
 
 /// The greatest step of a number that only rises. A number that jumps to the end of its range could never rise again.
 pub const MAX_STEP: u64 = 1 << 20;
-/// The greatest step between two traffic tables: a host that was away for long takes them again. A coordinator that numbers above
-/// what one host shows goes a small part of it, so that no host is left behind.
+/// The greatest step between two traffic tables, so large that a host that was away for long accepts them again. A coordinator that
+/// goes above the number that a host shows uses a small part of the step, so that every host can follow.
 pub const MAX_TABLE_STEP: u64 = 1 << 32;
 /// The highest number that a member takes as the first it sees: enough steps are left above it.
 pub const MAX_FIRST: u64 = 1 << 48;
@@ -74,7 +74,7 @@ pub struct Committed {
 pub enum PlanOrder {
     /// It comes after it.
     Newer,
-    /// It is that one: answer what was answered then.
+    /// It is that one: give the same answer again.
     Same,
 }
 
@@ -210,8 +210,8 @@ pub fn release_in_slot(
     suits_host(release, host, facts)
 }
 
-/// The placement of a release, its environment and its platform fit this host. Asked by the agent (step 10) and by
-/// whoever places.
+/// Checks that placement, environment and platform of a release fit this host. Used by the agent (step 10) and by
+/// placement.
 pub fn suits_host(release: &Release, host: &HostId, facts: &HostFacts) -> Result<(), Refusal> {
     let wrong = |detail: String| Err(refusal(RefusalCode::WrongHost, detail));
     if facts.policy.environments.as_ref().is_some_and(|served| !served.contains(&release.environment)) {

@@ -25,7 +25,7 @@ pub(crate) struct Manifests {
     folder: PathBuf,
 }
 
-/// The reason why there are none.
+/// The reason why no manifest was loaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ManifestError {
     #[error("no manifest was named")]
@@ -72,7 +72,7 @@ impl ManifestError {
                 "overlays and files are looked for beside the manifest: deploy one folder at a time"
                     .to_owned(),
             ),
-            // Several have each its own, and one for all would be that of another.
+            // Each of several problems has a hint of its own; none is for all.
             Self::Invalid(Errors(problems)) => match problems.as_slice() {
                 [problem] => problem.hint.clone(),
                 _ => None,
@@ -210,14 +210,14 @@ fn beside(path: &Path) -> Option<PathBuf> {
     Some(folder.map_or_else(|| PathBuf::from(near), |folder| folder.join(near)))
 }
 
-/// At most one byte more than allowed, which tells the caller that there was more.
+/// Reads at most one byte more than `limit`, so that the caller sees that there was more.
 fn bounded(from: impl std::io::Read, limit: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// `environments/<name>.yaml`. Files that cannot be an environment's are none.
+/// The files `environments/<name>.yaml`. Skips files whose name can be no environment's.
 fn overlays(folder: &Path) -> Result<BTreeMap<EnvironmentId, Source>, ManifestError> {
     let mut overlays = BTreeMap::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(overlays) };

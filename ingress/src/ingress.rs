@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     pub(crate) proxies: TrustedProxies,
 }
 
-/// The surroundings of an ingress.
+/// The settings of an ingress.
 #[derive(Debug, Default)]
 pub struct Settings {
     /// The beginning of its sequence of random numbers.
@@ -116,7 +116,7 @@ impl Shared {
         Executor(self.tracker.clone())
     }
 
-    /// Runs what carries connections to `endpoint`.
+    /// Returns the executor for connections to `endpoint`.
     pub(crate) fn until_cut(&self, endpoint: &Endpoint) -> UntilCut {
         UntilCut { tasks: self.upstream.clone(), cut: endpoint.cut.clone() }
     }
@@ -130,7 +130,7 @@ impl Shared {
         mixed ^ (mixed >> 31)
     }
 
-    /// From the next request on. Called under the lock of the registry, so that tables come in their order.
+    /// Puts `next` in force from the next request on. Called under the lock of the registry, so that tables come in their order.
     fn put_in_force(&self, next: Next) {
         next.put_in_force(&self.table);
         self.changed.send_modify(|count| *count += 1);

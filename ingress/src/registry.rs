@@ -24,7 +24,7 @@ use crate::upstream::{Doubt, Endpoint, EndpointKey};
 /// The reason for which a table was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {
-    /// It says something that cannot be followed.
+    /// Its routes are invalid.
     #[error(transparent)]
     Invalid(#[from] InvalidRoutes),
     /// A newer table of the environment is in force.
@@ -32,7 +32,7 @@ pub enum NotTaken {
         "the table of {environment} has number {offered} in epoch {epoch}; number {seq} in epoch {in_force} is in force"
     )]
     Older {
-        /// Whose table it is.
+        /// The environment of the table.
         environment: EnvironmentId,
         /// The number that was offered.
         offered: u64,
@@ -139,7 +139,7 @@ impl Registry {
         self.next_held(host, holds).all().cloned().collect()
     }
 
-    /// The same by what was taken so far.
+    /// The ports of restored releases by which requests are led now.
     pub(crate) fn holds(&self) -> Vec<Hold> {
         self.held.iter().flat_map(Held::all).cloned().collect()
     }
@@ -158,7 +158,7 @@ impl Registry {
         Some(self.compile(limits, now))
     }
 
-    /// From now on these are the endpoints. Those that are missing get no request, and finish what they have.
+    /// Puts the endpoints of `found` in force. Those that are missing get no new request, and finish theirs.
     fn retire(&mut self, found: &mut Found, now: Instant) {
         let now_there = std::mem::take(&mut found.endpoints);
         for (key, endpoint) in std::mem::replace(&mut self.endpoints, now_there) {
@@ -196,7 +196,7 @@ impl Registry {
         self.all_endpoints().for_each(|(_, endpoint)| endpoint.cut.cancel());
     }
 
-    /// Begins at most so many probes that are due: those first that have been for longest.
+    /// Begins at most `most` probes that are due, those first that have been due for longest.
     pub(crate) fn begin_probes(&self, limits: &Limits, now: Instant, most: usize) -> Vec<Arc<Endpoint>> {
         let probed = |of: &&Arc<Endpoint>| !of.is_draining() || of.stands_by();
         let due = |of: &Arc<Endpoint>| Some((Reverse(of.probe_due(limits, now)?), Arc::clone(of)));
@@ -206,7 +206,7 @@ impl Registry {
         due.into_iter().map(|(_, endpoint)| endpoint).inspect(|endpoint| endpoint.begin_probe(now)).collect()
     }
 
-    /// Endpoints that fail, as many as `most`.
+    /// Endpoints that fail, at most `most`.
     pub(crate) fn doubts(&self, limits: &Limits, now: Instant, most: usize) -> Vec<Doubt> {
         self.endpoints.values().filter_map(|endpoint| endpoint.doubt(limits, now)).take(most).collect()
     }

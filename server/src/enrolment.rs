@@ -73,7 +73,7 @@ impl Enrolment {
         Ok((token, expires_at))
     }
 
-    /// Refuses a stranger whose token is none of this host's, before anything that costs more than a look.
+    /// Refuses a token that is not this host's, before any costly work.
     pub(crate) fn knows(&self, host: &HostId, secret: &JoinSecret, from: IpAddr) -> Result<(), EnrolError> {
         let known = self.ledger.read(|state| join::knows(state, host, &secret.hash()));
         known.map_err(|error| self.refused(host.as_str(), from, error))
@@ -208,7 +208,7 @@ impl Enrolment {
         outcome.map_err(|error| self.refused(host.as_str(), from, error))
     }
 
-    /// The answer to somebody who got no certificate. Failures beyond a few of one address all look alike.
+    /// The answer to a peer that got no certificate. After a few failures of one address all answers are alike.
     fn refused(&self, name: &str, from: IpAddr, error: EnrolError) -> EnrolError {
         let from_text = Source::of(from).to_string();
         self.peers.log_limited(&from_text, || {

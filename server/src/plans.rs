@@ -22,7 +22,7 @@ use crate::store::record::PlanRecord;
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// A plan that has less left is issued again.
 const RENEW_WITHIN: Duration = Duration::from_secs(12 * 3600);
-/// Hosts of one transaction.
+/// The most hosts in one transaction.
 pub(crate) const BATCH: usize = 64;
 
 /// Slots that a batch changes, over those of the state. By host, so that a plan costs what its host has.
@@ -51,7 +51,7 @@ pub(crate) struct Plans {
 }
 
 impl Plans {
-    /// With this key.
+    /// Signs with the dispatch key of `authority`.
     pub(crate) const fn new(ledger: Ledger, authority: Authority) -> Self {
         Self { ledger, authority }
     }

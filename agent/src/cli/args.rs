@@ -84,7 +84,7 @@ refused. SIGTERM stops accepting, waits for requests under way (--drain), and en
         after_help = "Examples:\n  windlass-agent inventory\n  windlass-agent inventory -o json | jq .facts.labels"
     )]
     Inventory,
-    /// Check everything that the agent needs, with a hint for each thing that is not right
+    /// Check everything that the agent needs, with a hint for each fault
     #[command(
         after_help = "Examples:\n  windlass-agent doctor\n  windlass-agent doctor -o json\n\nExit code 1 if a check failed."
     )]
@@ -162,7 +162,7 @@ pub(super) struct IngressArgs {
     /// Folder with NAME.crt and NAME.key files (PEM), read again when they change; `default` serves all other names
     #[arg(long, value_name = "DIR")]
     pub(super) certs: Option<PathBuf>,
-    /// Folder of the ingress itself [default: DATA/ingress]
+    /// Folder of the ingress for its tables [default: DATA/ingress]
     #[arg(long, value_name = "DIR", env = "WINDLASS_INGRESS_STATE")]
     pub(super) state: Option<PathBuf>,
     /// Serve /metrics for Prometheus here

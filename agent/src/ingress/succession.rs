@@ -1,4 +1,4 @@
-//! From one ingress process to the next: no connection is refused, and what stands is finished where it is.
+//! The take-over of one ingress process by the next: no connection is refused, and open ones end in the old process.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,9 +25,9 @@ use crate::data::{DataDir, DataError, Lock, on_disk};
 use crate::traffic::wire::Position;
 
 const NAME: &str = "handover.sock";
-/// Between two looks at who has the folder.
+/// The pause between two looks at the folder's lock.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Looks for a successor: for ten seconds and more.
+/// The number of looks of a successor: for ten seconds and more.
 const LOOKS: usize = 200;
 
 type Positions = BTreeMap<EnvironmentId, Position>;
@@ -225,7 +225,7 @@ impl Succession {
     }
 }
 
-/// Takes the name from the process before, which listens on until it ends.
+/// Replaces the socket of the process before, which listens on until it ends.
 fn listen(folder: &Path) -> io::Result<UnixListener> {
     let beside = folder.join(format!("{NAME}.{}", std::process::id()));
     match fs::remove_file(&beside) {

@@ -25,7 +25,7 @@ pub(super) enum Item {
     Facts,
     /// Which releases are kept here.
     Kept,
-    /// One of them.
+    /// A kept release.
     Release(Digest),
     /// Proof of life with statistics.
     Heartbeat,
@@ -76,7 +76,7 @@ impl Outbox {
         self.kept = true;
     }
 
-    /// It asks for one of them. More than it may ask for are not answered.
+    /// The coordinator asks for a kept release. Requests above [`MAX_ASKED`] get no answer.
     pub(super) fn release(&mut self, digest: Digest) {
         if self.releases.len() < MAX_ASKED {
             self.releases.push_back(digest);
@@ -93,7 +93,7 @@ impl Outbox {
         self.stats = true;
     }
 
-    /// So many bytes of statistics are on their way: more of them wait until their budget allows it.
+    /// Counts `bytes` of statistics that are sent: the next ones wait until their budget allows them.
     pub(super) fn spend(&mut self, bytes: usize, now: Instant) {
         let seconds = u32::try_from(bytes.div_ceil(STATS_PER_SECOND)).unwrap_or(u32::MAX);
         self.stats_from = Some(now + Duration::from_secs(1).saturating_mul(seconds));
@@ -139,7 +139,7 @@ impl Outbox {
         }
     }
 
-    /// It was said.
+    /// Marks `item` as sent.
     pub(super) fn said(&mut self, item: Item, now: Instant) {
         match item {
             Item::Observation => {

@@ -16,17 +16,17 @@ use crate::runtime::{LogOptions, Runtime, RuntimeError, blame, published_on};
 const START: Duration = Duration::from_secs(60);
 /// The last lines of something that ended, as they are read.
 struct Lines {
-    /// So many.
+    /// The most lines.
     count: u32,
-    /// Bytes of each.
+    /// The most bytes of each.
     bytes: usize,
-    /// Within this.
+    /// The longest time to read them.
     within: Duration,
 }
 
-/// Those of a failed instance.
+/// The lines of a failed instance.
 const LINES: Lines = Lines { count: 20, bytes: 500, within: Duration::from_secs(2) };
-/// Those of a hook.
+/// The lines of a hook.
 const TASK_LINES: Lines = Lines { count: 500, bytes: TASK_LOG, within: Duration::from_secs(10) };
 
 const UNAVAILABLE: &str = "the engine went away";
@@ -44,7 +44,7 @@ pub(super) struct Finished {
     pub(super) images_changed: bool,
     /// The networks have changed since they were last listed.
     pub(super) networks_changed: bool,
-    /// The engine went away meanwhile: nothing is known of how it ended.
+    /// The engine went away meanwhile: the result is unknown.
     pub(super) unavailable: bool,
     /// The step that failed, for the log.
     pub(super) failed: Option<&'static str>,
@@ -99,7 +99,7 @@ pub(super) async fn perform<R: Runtime>(runtime: Arc<R>, step: Step, address: &s
     if finished.unavailable
         && let Some(slot) = step.slot().cloned()
     {
-        // Nothing is known of how it ended; a pause, lest it is tried for ever.
+        // The result is unknown: a failed step, so that the next try comes after a pause.
         let mut outcomes = finished.outcomes;
         outcomes.retain(|outcome| matches!(outcome, Outcome::Launched { .. }));
         outcomes.push(Outcome::StepFailed { slot, message: UNAVAILABLE.to_owned() });
@@ -163,7 +163,7 @@ fn start_failed(target: &Target, error: &RuntimeError, only_port: Option<u16>) -
         },
         RuntimeError::Refused { message, .. } => fault::of(message),
         RuntimeError::Forbidden(why) => StartFailure::Forbidden(why.clone()),
-        // An engine starts what can be started at once.
+        // A container that can start does so at once: a late one is the host's fault.
         RuntimeError::TimedOut { .. } => StartFailure::Host(error.to_string()),
         RuntimeError::NotFound { .. } => StartFailure::Failed(error.to_string()),
     };
@@ -196,7 +196,7 @@ async fn launch<R: Runtime>(runtime: &R, launch: &Launch, address: &str) -> Fini
             finished
         }
         Err(error) => {
-            // Nothing of it is of use, and its name would be in the way.
+            // The container is of no use, and its name would block the next try.
             if !target.container.is_empty()
                 && let Err(error) = runtime.remove(&target.container, &target.instance).await
             {
@@ -236,7 +236,7 @@ async fn collect_log<R: Runtime>(runtime: &R, target: &Target, wanted: &Lines) -
     let options = LogOptions { tail: Some(wanted.count), ..LogOptions::default() };
     let mut stream = runtime.logs(&target.container, options);
     let mut lines = Vec::new();
-    // Evidence is read as far as the time allows: it must not hold up the way back.
+    // Evidence is read as far as the time allows: it must not delay the rollback.
     let reading = async {
         while let Some(Ok(line)) = stream.next().await {
             lines.push(cut(line.text, wanted.bytes));

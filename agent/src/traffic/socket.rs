@@ -30,7 +30,7 @@ const PACE: Duration = Duration::from_millis(500);
 const SILENT: Duration = Duration::from_secs(40);
 /// Ingresses at once: one that serves, and those that end.
 const MOST: usize = 4;
-/// After a socket could not be made, and between two looks at whether it still has its name.
+/// The pause after a socket could not be made, and between two checks that it still has its name.
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// The newest report of each ingress process that is connected.
@@ -114,7 +114,7 @@ impl Socket {
     }
 }
 
-/// Takes the place of what an agent before left. Only for whoever holds the lock of the agent's folder.
+/// Replaces the socket that an earlier agent left. Only for the holder of the lock of the agent's folder.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
         fs::remove_file(path)?;

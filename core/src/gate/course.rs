@@ -15,9 +15,9 @@ const RECENT: usize = 10;
 const EXTENDS: u32 = 3;
 /// Provider errors in a row that pause a step.
 const ERRORS: u32 = 4;
-/// Provider errors for so long page a person.
+/// Provider errors that last this long page a person.
 const ERRORS_PAGE: Duration = Duration::from_secs(600);
-/// The time after its timeout for which an answer is still waited for: it stands in a queue.
+/// The time after its timeout for which an answer is still waited for: the question may stand in a queue.
 const QUEUE: Duration = Duration::from_secs(15);
 
 /// The gates of the step that a rollout is at.

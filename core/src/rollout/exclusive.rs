@@ -49,13 +49,13 @@ impl Planner<'_> {
         false
     }
 
-    /// The thing that is missing to know that nothing runs in `slot`; `None` if that is known.
+    /// The reason why something may still run in `slot`; `None` if it is known that nothing does.
     pub(crate) fn may_run(&self, slot: &SlotId) -> Option<Waiting> {
         let host = self.host(slot);
-        // Evicted: a person has said that what it runs is their business.
+        // Evicted: the person who evicted the host answers for what it still runs.
         let member = self.snapshot.fleet.member(&host)?;
         let facts = self.facts(slot);
-        // Whatever the host says: by its plan, it may start it again.
+        // Its plan still lets the host start an instance, whatever the host reports.
         if facts.intent.lets_anything_run() {
             return Some(Waiting::Stop { host, slot: slot.clone() });
         }
@@ -71,7 +71,7 @@ impl Planner<'_> {
         }
     }
 
-    /// When whatever may run in `slot` must have stopped; never if any of it need not.
+    /// The time after which everything that may run in `slot` must have stopped; `None` if something need not stop.
     pub(crate) fn fence(&self, slot: &SlotId) -> Option<Duration> {
         let mut latest = Duration::ZERO;
         for digest in self.slots[slot].named() {
@@ -99,7 +99,7 @@ pub(crate) fn sweep(planner: &mut Planner<'_>) {
     }
 }
 
-/// Slots that the new release does not have stop before any of its own starts.
+/// Parks the slots of other releases before a slot of the new release starts.
 pub(crate) fn stop_others(planner: &mut Planner<'_>, to: &crate::digest::Digest) {
     if !planner.is_exclusive() {
         return;

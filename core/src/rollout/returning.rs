@@ -36,7 +36,7 @@ pub(crate) enum Led {
 
 /// Gives `keep` every request, and makes it the target of each slot that runs it; what runs beside it goes on, without
 /// traffic. That waits until `keep` is at strength, unless it has most of the requests already, or it is too `late` for that:
-/// then it only has to serve. Never does a release get them that does not, while the other one does.
+/// then it only has to serve. Never gives them to a release that does not serve while the other one does.
 pub(crate) fn lead_back(planner: &mut Planner<'_>, keep: &Digest, late: bool) -> Led {
     let Some(split) = planner.service.split.clone().filter(|split| split.names(keep)) else {
         return Led::Done;

@@ -19,7 +19,7 @@ pub(crate) struct Limits {
     pub(crate) surge: u32,
     /// Without an instance that serves.
     pub(crate) unavailable: u32,
-    /// The release says 0 of those: one slot that cannot start its new instance first would never be updated.
+    /// `unavailable` was raised from 0 to 1: else a slot that cannot start its new instance first would never be updated.
     pub(crate) is_raised: bool,
 }
 
@@ -28,8 +28,8 @@ impl Limits {
     pub(crate) const NONE: Self =
         Self { batch: u32::MAX, surge: u32::MAX, unavailable: u32::MAX, is_raised: false };
 
-    /// Of a rollout over `total` slots, of which `available` have proven the new release. A person who rolls back has said
-    /// that it is urgent: `hurries` leaves batches and surge out.
+    /// Of a rollout over `total` slots, of which `available` have proven the new release. `hurries` (a person rolls back)
+    /// lifts the limits of batch and surge.
     pub(crate) fn of(strategy: &Strategy, hurries: bool, total: u32, available: u32) -> Self {
         let Some(Pace { batch, max_surge, max_unavailable, .. }) = strategy.pace() else { return Self::NONE };
         let said = max_unavailable.of_down(total);

@@ -12,18 +12,18 @@
 //! | Forget | two instances | the second one is removed |
 //! | Promote | any | its target is good |
 //! | Keep | two instances | its target is good, and the second one runs on |
-//! | Park | any | nothing runs in it; what it was at, it is at |
+//! | Park | any | nothing runs in it; its releases stay as they are |
 //! | Resume | a target that is not begun, or parked | its target runs |
 //! | Abandon | any | its target is stopped and kept, alone |
 //! | Revert | any | an older release is its target again, and good |
 //! | Move | any | its target gets other devices: one that runs there is replaced by a new instance |
-//! | Stand | any | its target, the good release where there is one, is stopped; it goes on alone |
+//! | Stand | any | its target (the good release, where there is one) is stopped, without a second instance |
 //! | Restored | one whose host restored the fallback | the fallback is its second instance, and its target is not begun |
 //! | Retry, Disarm | any | a target whose content failed there may, or may not, be started once more |
-//! | Retain | one that another slot, on another host, has replaced | it is kept for a while, and no member |
-//! | Unpair | a stand-in, or one that is kept | it is a member |
-//! | Assign, Withdraw | any | its host runs a hook of the target's release, or stops it; a slot that gets another target has none |
-//! | Leave | any | nothing of it is to be left; it is remembered until its host says so |
+//! | Retain | one that another slot, on another host, has replaced | it is kept for a while, and is no member of the service |
+//! | Unpair | a stand-in, or one that is kept | it is a member of the service |
+//! | Assign, Withdraw | any | its host runs a hook of the target's release, or stops it; a slot with a new target has no hook |
+//! | Leave | any | it is to be empty; it is remembered until its host reports that |
 
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
@@ -147,7 +147,7 @@ pub enum Transition {
     },
     /// The target gets other devices of its host.
     Move {
-        /// Those.
+        /// The devices.
         gpus: Vec<String>,
         /// Which instance goes first, where the target runs.
         order: Order,
@@ -161,7 +161,7 @@ pub enum Transition {
     },
     /// The target may be started once more although its content failed there.
     Retry,
-    /// It may not.
+    /// The target may not be started again.
     Disarm,
     /// Its instance runs on for a while, and it is no member any more.
     Retain {
@@ -172,7 +172,7 @@ pub enum Transition {
     Unpair,
     /// The host runs a hook of the target's release, once.
     Assign {
-        /// Which, for which rollout.
+        /// The hook and its rollout.
         task: Task,
     },
     /// The host runs none, and stops one that runs.
@@ -191,8 +191,8 @@ pub enum Transition {
 }
 
 impl Transition {
-    /// Whether it is there to stop an instance that serves, so that this one drains first. What a host does by itself, and
-    /// what only writes down how a host was found, is not.
+    /// Whether the transition stops an instance that serves, which then drains first. False for steps of a host by itself, and
+    /// for transitions that only record what a host runs.
     pub const fn stops(&self) -> bool {
         match self {
             Self::Prepare { .. }

@@ -12,7 +12,7 @@ pub(crate) struct ManifestArgs {
     /// A manifest, or a folder for every `*.yaml` in it; `-` reads stdin. Repeat it for several, in order
     #[arg(short, long = "file", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// The same without `-f`; these come after those with it
+    /// Manifests or folders, as with `-f`; taken after those of `-f`
     #[arg(value_name = "FILE")]
     pub(crate) manifests: Vec<PathBuf>,
     /// Overrides a value of the manifest, like `image=registry.example.com/web:2`
@@ -99,8 +99,8 @@ pub(crate) struct DeployArgs {
     windlass rollback web\n  \
     windlass rollback production/web --to r5\n  \
     windlass rollback web@r5\n\n\
-    Goes to the good release that served last before the current one and that nobody rolled back from: said again, it \
-    goes one further back, and never to and fro. `--to` names any good release, also one that was rolled back from; \
+    Goes to the good release that served last before the current one and that nobody rolled back from: the next rollback \
+    goes one release further back. `--to` names any good release, also one that was rolled back from; \
     `windlass release ls` shows them. Skips batches and soak, and supersedes a rollout that is active.")]
 pub(crate) struct RollbackArgs {
     /// The service, `web` or `production/web`; `web@r5` for a release of it
@@ -164,7 +164,7 @@ pub(crate) enum RolloutCommand {
     Approve {
         /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
         rollout: String,
-        /// Only if it is at this step
+        /// Refuse unless the rollout is at this step
         #[arg(long, value_name = "N")]
         step: Option<u32>,
     },

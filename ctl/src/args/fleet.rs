@@ -13,7 +13,7 @@ use super::AttendArgs;
     windlass init --fleet demo --server 127.0.0.1:7443 --server-dir ./server\n  \
     windlass init --fleet prod --server windlass.example.com:7443 \\\n      \
     --server-dir ./server --operator alice\n\n\
-    Works offline. The server folder gets what the coordinator needs, and never a root or a release key: copy it \
+    Works offline. The server folder gets what the coordinator needs, and never a root, release or revoke key: copy it \
     to the coordinator's machine and start `windlass-server --data DIR`. `--server` is where agents and operators \
     reach it.")]
 pub(crate) struct InitArgs {
@@ -97,7 +97,7 @@ pub(crate) enum ContextCommand {
         /// Context name
         name: String,
     },
-    /// Make a context for a fleet whose keys are kept here, like one that was forgotten
+    /// Make a context for a fleet whose keys are in the home folder, for example after `context rm`
     #[command(
         after_help = "Example:\n  windlass context add prod --fleet prod --server deploy.example.com:7443"
     )]
@@ -183,11 +183,11 @@ pub(crate) enum HostCommand {
         windlass host recover --yes\n  \
         windlass host recover --keep-store web-3\n\n\
         Workloads keep running whatever you answer. Each host has shown the newest plan that this \
-        coordinator signed for it, and the releases in it, which operators signed; those are taken over, so that \
+        coordinator signed for it, and the releases in it, which operators signed; those are adopted, so that \
         nothing is restarted. `--keep-store` gives a host what the backup says instead, which may restart things. \
-        A host that has not been heard of is held when it comes: run this once more then.")]
+        A host that has not reported yet waits when it connects: run this once more then.")]
     Recover {
-        /// Give this host what the store knows, whatever it holds
+        /// Give this host what the store says, and discard what the host holds
         #[arg(long, value_name = "HOST")]
         keep_store: Vec<HostId>,
         /// Show only, change nothing

@@ -241,7 +241,7 @@ pub(crate) struct SchemaArgs {
 pub(crate) struct RenderArgs {
     #[command(flatten)]
     pub(crate) manifest: ManifestArgs,
-    /// Without where each value came from
+    /// Omit where each value came from
     #[arg(long)]
     pub(crate) plain: bool,
 }

@@ -15,7 +15,7 @@ pub(crate) enum OperatorCommand {
         windlass operator invite dave --role admin --everywhere\n\n\
         Bob runs `windlass operator join TOKEN` on his machine, which makes his keys there and prints the one command that \
         lets his release key sign (`windlass trust add-key`). For somebody who is an operator already, the token changes the \
-        role once it is used; what they have counts until then.")]
+        role once it is used; the old role counts until then.")]
     #[command(visible_alias = "add")]
     Invite {
         /// Operator name
@@ -48,7 +48,7 @@ pub(crate) enum OperatorCommand {
         /// The `ca` folder of the coordinator
         #[arg(long, value_name = "DIR")]
         ca: PathBuf,
-        /// A root key instead of the home folder's (one)
+        /// Sign with this root key instead of the home folder's
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
         /// Operator name [default: as before]

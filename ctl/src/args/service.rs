@@ -21,7 +21,7 @@ pub(crate) struct AttendArgs {
     windlass scale web 5\n  \
     windlass scale production/web 2 --timeout 2m -o json\n\n\
     Only within the range that the release was signed with (`replicas: { min: 2, max: 10 }`); anything else is a new \
-    release. Fewer: what does not serve goes first, then the newest. Starts a stopped service. Refused while a \
+    release. With fewer, instances that do not serve go first, then the newest. Starts a stopped service. Refused while a \
     rollout moves the service.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else changed it meanwhile.")]
 pub(crate) struct ScaleArgs {
@@ -43,8 +43,8 @@ fn replicas(text: &str) -> Result<u32, String> {
     windlass restart web\n  \
     windlass restart production/web --timeout 5m -o json\n\n\
     New instances of the release that the service is at: in batches, in the order and with the limits of its strategy, \
-    as a rollout that `windlass rollout` shows and steers. A slot whose new instance does not come up keeps its old \
-    one; the restart stops there, says why, and leaves the rest as it is. Starts a stopped service.\n\n\
+    as a rollout that `windlass rollout` shows and steers. A slot whose new instance does not become ready keeps its old \
+    one; the restart stops there, says why, and leaves the other slots alone. Starts a stopped service.\n\n\
     Exit codes: 0 done, 1 refused, 3 aborted, 4 paused or failed, 5 timeout (it goes on), 6 superseded.")]
 pub(crate) struct RestartArgs {
     /// The service, `web` or `production/web`
@@ -58,7 +58,7 @@ pub(crate) struct RestartArgs {
     windlass stop web\n  \
     windlass stop web --supersede\n\n\
     Stops every instance, and keeps its slots, ports, volumes and images: over reboots, and until somebody deploys, rolls \
-    back, restarts or scales the service. Refused while a rollout moves the service, unless it is to end where it is; and \
+    back, restarts or scales the service. Refused while a rollout moves the service, unless with --supersede; and \
     while requests are routed to it (`route`), unless with --force.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else started it meanwhile.")]
 pub(crate) struct StopArgs {
@@ -80,8 +80,8 @@ pub(crate) struct StopArgs {
     windlass rm web worker staging/cache\n  \
     windlass rm staging/web --yes --timeout 1m\n\n\
     Removes its containers from every host; a host that is away does so when it returns. Named volumes stay, and are \
-    named at the end. The service's numbers are never used again: a later deploy goes on counting. Refused while \
-    requests are routed to it (`route`), unless with --force.\n\n\
+    named at the end. The service's numbers are never used again: a later deploy gets the next one. Refused while a \
+    rollout moves the service, unless with --supersede; and while requests are routed to it (`route`), unless with --force.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else deployed it meanwhile.")]
 pub(crate) struct RmArgs {
     /// The services, `web` or `production/web`

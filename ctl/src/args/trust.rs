@@ -21,7 +21,7 @@ pub(crate) enum ReleaseCommand {
         after_help = "Examples:\n  windlass release show web r7\n  windlass release show web@r7\n  windlass release show web.release.json"
     )]
     Show {
-        /// Release file, or service, or one of its releases: `web@r7`
+        /// A release file, a service, or one of its releases: `web@r7`
         of: String,
         /// Release of the service [default: the newest]
         release: Option<windlass_core::Counter>,
@@ -79,7 +79,7 @@ pub(crate) struct ChangeArgs {
     /// Write the signed document here instead of publishing it; works without a coordinator
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// New releases are taken for so long from now [default: as before; `renew`: a year]
+    /// The document takes new releases for this long from now [default: as before; `renew`: a year]
     #[arg(long, value_name = "DURATION")]
     pub(crate) expires: Option<Span>,
 }
@@ -129,7 +129,7 @@ pub(crate) enum TrustCommand {
         /// Only in this role
         #[arg(long, value_name = "ROLE", value_enum)]
         role: Option<KeyRole>,
-        /// Nothing that only it signed starts any more
+        /// Also refuse to start releases that only this key signed
         #[arg(long)]
         revoke: bool,
         #[command(flatten)]
@@ -215,11 +215,11 @@ pub(crate) enum AuditCommand {
         windlass audit verify\n  \
         windlass audit verify --save audit.jsonl\n  \
         windlass audit verify audit.jsonl               # without the coordinator\n\n\
-        Held against the log: its signed checkpoints, the newest one that was verified here before, and what hosts have \
-        seen. OK is sound; it says how many of the last entries no signed checkpoint covers yet. ALTERED at n: that \
-        entry, or the one after it, is not what was written. TRUNCATED: entries are gone that somebody knows of. FORKED: \
-        somebody knows another history. LOST: the log says that a backup was restored, and entries of before, which somebody \
-        has kept a checkpoint of, are gone; `windlass audit accept` says that you know of it.\n\n\
+        Compares the log with its signed checkpoints, the newest one that was verified here before, and those that hosts have \
+        seen. OK: the log is sound; it says how many of the last entries no signed checkpoint covers yet. ALTERED at n: that \
+        entry, or the one after it, was changed. TRUNCATED: entries that a witness has seen are gone. FORKED: \
+        a witness has seen other entries. LOST: the log says that a backup was restored, and older entries that a witness \
+        has a checkpoint of are gone; `windlass audit accept` accepts that.\n\n\
         Exit codes: 0 sound, 1 not sound, or it could not be read.")]
     Verify {
         /// An exported log: one entry or checkpoint per line; the coordinator's if absent
@@ -248,7 +248,7 @@ pub(crate) struct AcceptArgs {
     /// A loss that somebody else has signed, or a saved log, instead of the coordinator's
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
-    /// Also write the signed word here
+    /// Also write the signed acceptance here
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Sign with this key instead of the context's
@@ -261,7 +261,7 @@ pub(crate) struct RevokeArgs {
     /// Serial numbers, certificates (PEM files), `operator/NAME`, `host/NAME`
     #[arg(value_name = "WHAT", required = true)]
     pub(crate) what: Vec<String>,
-    /// Of a name, only certificates up to this generation [default: all there will ever be]
+    /// Of a name, only certificates up to this generation [default: all, also future ones]
     #[arg(long, value_name = "GENERATION")]
     pub(crate) up_to: Option<u64>,
     /// Sign with this revoke key instead of the home folder's

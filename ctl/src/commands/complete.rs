@@ -131,7 +131,7 @@ pub(super) async fn names(args: &CompleteArgs, global: &Global, printer: &Printe
     global.context = after(["--context"; 2]).or(global.context);
     global.server = after(["--server"; 2]).or(global.server);
     let environment = after(["-e", "--env"]).and_then(|name| name.parse().ok());
-    // The environment that is being written is none yet.
+    // An environment name that is being typed is not one yet.
     global.environment = environment.filter(|_| kind != Some(Kind::Environments)).or(global.environment);
     let Some(kind) = kind else { return Exit::Refused };
     let last = whole.last().copied().unwrap_or_default();

@@ -21,7 +21,7 @@ use crate::table::printable;
 
 /// The interval of looks at the certificate's age.
 const FRESH: Duration = Duration::from_secs(1);
-/// The wait of a log that is not followed for a coordinator that went away.
+/// The longest wait for a coordinator that went away, where the log is not followed.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Lines per instance, where nothing else is asked for.
 const TAIL: u32 = 100;

@@ -129,7 +129,7 @@ fn gpu_line(host: &HostView, gpu: &Gpu, now: Timestamp) -> String {
     let holders = holders(host, &gpu.uuid).unwrap_or_else(|| "free".to_owned());
     let health = match gpu.health {
         GpuHealth::Well => "",
-        GpuHealth::Errors => "; reports ERRORS: given to nobody while others are free",
+        GpuHealth::Errors => "; reports ERRORS: used only if no other one is free",
         GpuHealth::Defective => "; its memory is BAD: nobody new gets it",
     };
     let line = format!(

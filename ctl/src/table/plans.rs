@@ -53,7 +53,7 @@ pub(crate) fn plan(plan: &PreviewView, colour: Colour) -> String {
         }
     }
     if !plan.refused.is_empty() {
-        text.push_str("\nhosts that get none:\n");
+        text.push_str("\nhosts that get no instance:\n");
         for refused in &plan.refused {
             text.push_str(&format!("  {}: {}\n", refused.host, refused.reason));
         }

@@ -47,12 +47,12 @@ fn one(host: &RecoveringHost, now: Timestamp) -> String {
     let carried = if host.receipt.is_some() { " and carried out" } else { "" };
     let plan = format!("it holds plan {}{made}{carried}; the store knows {}", host.seq, host.known_seq);
     let (seq, what) = match host.state {
-        RecoveringState::KeepHost => (plan, "what it holds is taken over"),
-        RecoveringState::KeepStore => (plan, "it gets what the store knows instead"),
+        RecoveringState::KeepHost => (plan, "what it holds is adopted"),
+        RecoveringState::KeepStore => (plan, "it gets the store's state instead"),
         RecoveringState::Asked => (plan, "it has not said yet which releases it keeps"),
-        RecoveringState::Stuck => (plan, "that cannot be taken over: --keep-store, or leave it as it is"),
+        RecoveringState::Stuck => (plan, "its plan cannot be adopted: use --keep-store, or let it wait"),
         RecoveringState::Unheard => {
-            ("it has not been heard of".to_owned(), "numbers that it may have seen are left out")
+            ("it has not been heard of".to_owned(), "numbers that it may have seen stay unused")
         }
     };
     let mut text = format!("\n{}: {seq}; {what}\n", host.host);

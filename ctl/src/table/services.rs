@@ -16,7 +16,7 @@ use windlass_core::{Counter, EnvironmentId, Timestamp};
 use super::{ago, fields, grid, or_dash, printable, state, usage};
 use crate::printer::Colour;
 
-/// All services; of one environment only, where it is named with the number of services in others.
+/// All services; `elsewhere` is the one environment that is shown, with the number of services in others.
 pub(crate) fn services(
     services: &[StatusView],
     elsewhere: Option<(&EnvironmentId, usize)>,
@@ -54,7 +54,7 @@ pub(crate) fn services(
     grid(&headers, rows, colour)
 }
 
-/// The first reason why it is not as it is to be.
+/// The first reason why the service is not as desired.
 fn why(status: &StatusView) -> String {
     status.why().map_or_else(|| "-".to_owned(), |why| printable(&why))
 }
@@ -86,7 +86,7 @@ pub(crate) fn service(
         ));
     }
     if status.instances.is_empty() {
-        // While a rollout prepares hosts there is none yet, and what hinders it is said all the same.
+        // While a rollout prepares hosts there is no instance yet; conditions are shown all the same.
         if status.rollout.is_some() {
             text.push_str("\nno instances yet: its rollout goes on.\n");
         } else {

@@ -1,5 +1,5 @@
-//! The body of a request on its way to an endpoint. Another try can have it from its beginning as long as all that was taken of
-//! it is kept here; what is kept is bounded, and ends with the head of a response.
+//! The body of a request on its way to an endpoint. Another try gets it from its beginning while all that was read of
+//! it is kept here; that is bounded, and dropped when the head of a response comes.
 
 mod source;
 
@@ -27,7 +27,7 @@ const WORD: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Upload(Option<Arc<Shared>>);
 
-/// The same, as one try reads it. A later try takes it away.
+/// The same body, as one try reads it. A later try takes it away.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     shared: Option<Arc<Shared>>,
@@ -59,7 +59,7 @@ struct Shared {
     source: Mutex<Source>,
     ended: Notify,
     unread: Unread,
-    /// How long a client may send nothing of what its response did not wait for.
+    /// How long a client may pause an upload whose response is complete.
     idle: Duration,
 }
 
@@ -106,14 +106,14 @@ impl Upload {
         Outgoing { shared: Some(Arc::clone(shared)), number: source.number, word: None, rest: None }
     }
 
-    /// Leaves it with the client until an endpoint says that it wants it, answers otherwise, or has had its time.
+    /// Leaves the body with the client until an endpoint asks for it, answers without it, or [`WORD`] has passed.
     pub(crate) fn hold(&self) {
         if let Some(shared) = &self.0 {
             shared.lock().held = true;
         }
     }
 
-    /// Has `request` listen for its endpoint's word on a body that is held.
+    /// Lets the endpoint's answer 100 to `request` release a body that is held.
     pub(crate) fn listen<B>(&self, request: &mut Request<B>) {
         let Some(shared) = self.0.as_ref().filter(|shared| shared.lock().held) else { return };
         // A connection keeps this until its next answer.
@@ -136,7 +136,7 @@ impl Upload {
     }
 
     /// The response is there whole. An endpoint that goes on reading gets the rest, until the client has sent nothing of it for
-    /// a while. Answers whether there is a rest.
+    /// a while. Returns whether there is a rest.
     pub(crate) fn answered(&self) -> bool {
         let Some(shared) = &self.0 else { return false };
         let mut source = shared.lock();
@@ -211,7 +211,7 @@ impl Body for Outgoing {
             return Poll::Ready(Some(Err(NoBody::TakenAway)));
         }
         if source.held && source.answered {
-            // The client was not asked for its body, and is not any more.
+            // The client was never asked for its body.
             return Poll::Ready(Some(Err(NoBody::TakenAway)));
         }
         if source.held {

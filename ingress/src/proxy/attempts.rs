@@ -136,7 +136,7 @@ pub(super) async fn attempt(
         let free = matches!(failure, SendFailure::Hangs);
         last = match failure {
             SendFailure::Unsent(Unsent::Full) => Failure::Full,
-            // It was a try where nobody else is there.
+            // The standby was only tried for want of another endpoint: the failure before counts.
             SendFailure::Unsent(Unsent::Connect) if endpoint.stands_by() => last,
             SendFailure::Unsent(Unsent::Connect | Unsent::Stale) => Failure::Unreachable,
             SendFailure::Refused | SendFailure::Closed => Failure::Closed,
@@ -174,8 +174,8 @@ pub(super) async fn attempt(
     }
 }
 
-/// Lets a request wait for a moment of which nothing was sent, where its service says that requests wait: the instance may be about
-/// to answer. Answers with false when its time is over, or too many wait.
+/// Waits a moment before the next try of an unsent request, where its service has `hold`: the instance may be about
+/// to answer. Returns false when its time is over, or too many wait.
 async fn rest(
     shared: &Shared,
     wanted: &Wanted<'_>,

@@ -29,7 +29,7 @@ pub(super) struct Announced {
 struct OfHost {
     conditions: BTreeMap<Key, ConditionView>,
     restarts: BTreeMap<String, u32>,
-    /// Whether the host was heard of yet. What stood before is no news.
+    /// Whether the host was heard of yet. Conditions of its first report are no news.
     known: bool,
     budget: (Timestamp, u32),
 }
@@ -43,7 +43,7 @@ struct Key {
     device: Option<String>,
 }
 
-/// An event to be: kind, subject, message.
+/// An event to write: kind, subject, message.
 type Line = (&'static str, String, String);
 
 impl Announced {
@@ -119,7 +119,7 @@ impl OfHost {
         for (slot, instance) in seen.slots.iter().flat_map(|of| of.instances.iter().map(|i| (&of.slot, i))) {
             let before = self.restarts.get(&instance.id);
             let again = before.is_some_and(|before| instance.restarts > *before);
-            // A loop is said once, and not with every turn.
+            // A crash loop is one event, not one for each restart.
             if again && instance.vitals.crash_loop.is_none() {
                 let text = restarted(host, slot, instance.restarts, instance.vitals.last_exit);
                 lines.push(("instance.restarted", slot.service.to_string(), text));

@@ -1,4 +1,4 @@
-//! The changes that would be stored if an admin said that the fleet goes on, and their view. Pure: asked twice, once to show
+//! The changes that `host recover` would store, and their view. Pure: computed twice, once to show
 //! it and once to do it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,16 +16,16 @@ use crate::store::record::{HostRecord, ReleaseRecord};
 
 /// The proposed changes.
 pub(super) struct Proposal {
-    /// In words.
+    /// The changes for people.
     pub(super) view: RecoveryView,
     /// The changes to store, in an order in which a part of them does no harm: the plan of a host last, so that it is held
     /// again until everything before that is there.
     pub(super) changes: Vec<Change>,
-    /// Hosts that are settled with it.
+    /// Hosts whose recovery ends with it.
     pub(super) settled: BTreeSet<HostId>,
 }
 
-/// About whom, and whose word counts.
+/// The hosts to recover, and those whose plan does not count.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Choice {
     /// Only these hosts; all if absent.
@@ -82,7 +82,7 @@ impl<'a> Builder<'a> {
         !self.choice.keep_store.contains(host) && !self.obstacles.contains_key(host)
     }
 
-    /// Members that may hold anything.
+    /// Members that have not reported, and may hold anything.
     fn unheard(&self) -> Vec<&'a HostRecord> {
         let awaits = |record: &&HostRecord| {
             record.is_member()
@@ -151,7 +151,7 @@ impl<'a> Builder<'a> {
         .collect()
     }
 
-    /// The records of the plans, and that the hosts are settled.
+    /// The records of plans, and of hosts whose recovery ends.
     fn plans(&self, merged: &Merged, settled: &BTreeSet<HostId>) -> Vec<Change> {
         let mut overlays: BTreeMap<HostId, Overlay> =
             settled.iter().map(|host| (host.clone(), Overlay::default())).collect();
