@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::id::HostId;
-use crate::observation::{FailureReason, RefusalCode};
+use crate::observation::RefusalCode;
 use crate::rollout::{Failure, Kind, Rollout, State};
 use crate::service::Service;
 use crate::view::QuarantineView;
@@ -45,9 +45,8 @@ pub fn of<'a>(service: &Service, rollouts: impl IntoIterator<Item = &'a Rollout>
 
 /// Returns whether its host quarantines the content for this failure.
 fn quarantines(failure: &Failure) -> bool {
-    let failed = failure.evidence.as_ref().is_some_and(|evidence| {
-        evidence.fault.is_releases() && !matches!(evidence.reason, FailureReason::PortTaken { .. })
-    });
+    let evidence = failure.evidence.as_ref();
+    let failed = evidence.is_some_and(|of| of.fault.is_releases() && of.reason.condemns());
     failed || failure.refusal.as_ref().is_some_and(|refusal| refusal.code == RefusalCode::Quarantined)
 }
 
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
     use crate::fixture::{at, fleet, reference, release, steady};
     use crate::id::Counter;
-    use crate::observation::{Fault, Refusal};
+    use crate::observation::{FailureReason, Fault, Refusal};
     use crate::rollout::tests::midway::{deploy, evidence};
     use crate::rollout::{Target, start};
 
@@ -102,7 +101,7 @@ mod tests {
 
     #[test]
     fn some_failures_are_no_quarantine() {
-        let table: [(&str, Edit); 7] = [
+        let table: [(&str, Edit); 8] = [
             ("the device's fault", |r| {
                 r.failures.iter_mut().for_each(|f| f.evidence.as_mut().unwrap().fault = Fault::Device)
             }),
@@ -112,6 +111,10 @@ mod tests {
             ("a port that a stranger has", |r| {
                 let taken = FailureReason::PortTaken { port: 80 };
                 r.failures.iter_mut().for_each(|f| f.evidence.as_mut().unwrap().reason = taken.clone());
+            }),
+            ("a pull that its host refuses", |r| {
+                let pull = FailureReason::PullFailed { message: "host policy".to_owned() };
+                r.failures.iter_mut().for_each(|f| f.evidence.as_mut().unwrap().reason = pull.clone());
             }),
             ("a restart", |r| r.kind = Kind::Restart),
             ("a success in the end", |r| r.state = State::Succeeded),

@@ -6,7 +6,8 @@
 # Needs no engine and no base image: an image is a tarball, a configuration and a manifest, all written
 # here, so that digests are the same on every run. All images share one layer. Without --registry, the
 # lab's own is used; --socket also loads them into an engine as web:v1 and so on. --pad adds a layer of
-# random bytes as `web:padded`, for pulls that take their time; --only makes some of the images; --tree pushes one image alone, with what lies in a folder.
+# random bytes as `web:padded`, for pulls that take their time; --only makes some of the images; --tree pushes one image alone: the sample
+# service, and over it what lies in a folder.
 # Prints one line per image: `web:v1 sha256:<digest of its manifest>`.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -51,7 +52,7 @@ if [ -z "$registry" ]; then
     registry=$(sed -n 's/^REGISTRY=//p' "$LAB"/registry/5000/registry.env 2>/dev/null || true)
     [ -n "$registry" ] || [ ${#sockets[@]} -gt 0 ] || fail "no registry runs in the lab" "start it with tests/lab/registry.sh up"
 fi
-require_programs cargo curl jq tar gzip sha256sum
+require_programs curl jq tar gzip sha256sum
 
 work=$(mktemp -d -t windlass-images.XXXXXX)
 trap 'rm -rf "$work"' EXIT
@@ -60,6 +61,7 @@ digest() { sha256sum "$1" | cut -d' ' -f1; }
 
 build() {
     local triple target
+    require_programs cargo
     triple=$(rustc --version --verbose | sed -n 's/^host: //p')
     target=${CARGO_TARGET_DIR:-$root/target}/sample
     # --target keeps the flag away from build scripts, and the flag makes the binary need no libc.

@@ -226,6 +226,14 @@ pub enum FailureReason {
     },
 }
 
+impl FailureReason {
+    /// Whether a content that failed so is quarantined, if the fault is the release's: not where it never ran, for want of its
+    /// image or of a port.
+    pub const fn condemns(&self) -> bool {
+        !matches!(self, Self::PullFailed { .. } | Self::PullStalled { .. } | Self::PortTaken { .. })
+    }
+}
+
 impl std::fmt::Display for FailureReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

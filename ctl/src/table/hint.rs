@@ -24,11 +24,11 @@ pub(super) fn of(failure: &FailureView) -> Option<String> {
         FailureReason::PullStalled { .. } => "check the network between HOST and the registry",
         FailureReason::PullFailed { message } if message.starts_with("host policy: insecure_registries") => {
             "list the registry in `insecure_registries` of the policy file of HOST (default /etc/windlass/policy.toml), restart \
-             the agent, and deploy with --retry-quarantined"
+             the agent, and deploy again"
         }
         FailureReason::PullFailed { message } if message.starts_with("host policy: ") => {
             "the policy file of HOST forbids it (default /etc/windlass/policy.toml): change the manifest, or the policy, restart \
-             the agent, and deploy with --retry-quarantined"
+             the agent, and deploy again"
         }
         _ if evidence.clock == Clock::Pull => {
             "check that the image exists and that HOST's engine reaches the registry: `docker pull` there"
