@@ -18,7 +18,7 @@ use crate::ledger::{Ledger, LoadError, State, Topic, WriteBatch, WriteError, Wri
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 use crate::plans::Plans;
-use crate::receipts::Proven;
+use crate::proven::Proven;
 use crate::recovery::Recoveries;
 use crate::registry::Registry;
 use crate::revoked::Published;

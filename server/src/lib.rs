@@ -38,6 +38,7 @@ mod missing;
 mod operators;
 mod peers;
 mod plans;
+mod proven;
 mod quarantine;
 mod receipts;
 mod recorder;

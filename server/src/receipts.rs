@@ -2,10 +2,6 @@
 //! the log counts only with the checkpoint that it has seen, signed by the audit key: else one captured host could accuse
 //! an honest coordinator.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-
-use bytes::Bytes;
 use tonic::Status;
 use windlass_certs::dsse::{Envelope, KeySet, PayloadType, VerifyError};
 use windlass_core::HostId;
@@ -72,32 +68,6 @@ fn proven(coordinator: &Coordinator, envelope: &[u8]) -> Option<Witnessed> {
     let witnessed = (checkpoint.fleet == fleet).then_some(Witnessed { size, head, segment })?;
     coordinator.proven.keep(trust, envelope, witnessed.clone());
     Some(witnessed)
-}
-
-/// The checkpoints whose signature was verified last: all hosts of a fleet show the same one with each plan.
-#[derive(Debug, Default)]
-pub(crate) struct Proven {
-    /// The version of the trust document that named the key, the envelope, and what it says; the newest last.
-    known: Mutex<VecDeque<(u64, Bytes, Witnessed)>>,
-}
-
-impl Proven {
-    /// Hosts are apart by a checkpoint or two.
-    const MOST: usize = 8;
-
-    fn find(&self, trust: u64, envelope: &[u8]) -> Option<Witnessed> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.iter().find(|(version, bytes, _)| *version == trust && bytes == envelope);
-        found.map(|(_, _, witnessed)| witnessed.clone())
-    }
-
-    fn keep(&self, trust: u64, envelope: &[u8], witnessed: Witnessed) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() == Self::MOST {
-            known.pop_front();
-        }
-        known.push_back((trust, Bytes::copy_from_slice(envelope), witnessed));
-    }
 }
 
 /// A fault of a receipt, or of the log that it contradicts. The host is named in either case.

@@ -217,7 +217,9 @@ impl std::fmt::Display for Waiting {
             Self::Pull { host, done, total } => {
                 write!(f, "host {host} to pull the image ({done} of {total} bytes)")
             }
-            Self::Healthy { host, slot } => write!(f, "{slot} on host {host}, which has to stay healthy for min_ready"),
+            Self::Healthy { host, slot } => {
+                write!(f, "{slot} on host {host}, which has to stay healthy for min_ready")
+            }
             Self::Answer { host, slot, asked } => write!(f, "{slot} on host {host} to answer {asked}"),
             Self::Checks(host) => write!(f, "host {host} to make the checks that come before a start"),
             Self::Hook { hook, host, since: Some(since) } => {
