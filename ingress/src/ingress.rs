@@ -20,7 +20,7 @@ use crate::counters::ReleaseSnapshot;
 use crate::drain::{Drain, DrainTimes};
 use crate::handover::MOST_DOUBTS;
 use crate::limits::Limits;
-use crate::origin::TrustedProxies;
+use crate::origin::{ProxyProtocol, TrustedProxies};
 use crate::registry::{CounterKey, Next, NotTaken, Registry};
 use crate::table::Table;
 use crate::upstream::{Doubt, Endpoint};
@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) unrouted: AtomicU64,
     pub(crate) access: Option<AccessLog>,
     pub(crate) proxies: TrustedProxies,
+    pub(crate) proxy_protocol: ProxyProtocol,
 }
 
 /// The settings of an ingress.
@@ -63,6 +64,8 @@ pub struct Settings {
     pub access_log: Option<mpsc::Sender<Access>>,
     /// The proxies before it whose word on clients is believed.
     pub trusted_proxies: TrustedProxies,
+    /// The listeners at which these announce their clients before the first byte.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// Runs the tasks of connections to an endpoint until its drain is over. A drain of the process does not wait for them: what
@@ -164,6 +167,7 @@ impl Ingress {
             unrouted: AtomicU64::new(0),
             access: settings.access_log.map(AccessLog::new),
             proxies: settings.trusted_proxies,
+            proxy_protocol: settings.proxy_protocol,
         }))
     }
 
