@@ -68,12 +68,12 @@ pub struct Settings {
     pub proxy_protocol: ProxyProtocol,
 }
 
-/// Runs the tasks of connections to an endpoint until its drain is over. A drain of the process does not wait for them: what
-/// it waits for are clients.
+/// Runs the tasks of a connection to an endpoint until it is cut, which the end of the endpoint's drain does too. A drain of the
+/// process does not wait for them: what it waits for are clients.
 #[derive(Debug, Clone)]
 pub(crate) struct UntilCut {
     tasks: TaskTracker,
-    cut: CancellationToken,
+    pub(crate) cut: CancellationToken,
 }
 
 impl UntilCut {
@@ -119,9 +119,9 @@ impl Shared {
         Executor(self.tracker.clone())
     }
 
-    /// Returns the executor for connections to `endpoint`.
+    /// Returns the executor for one connection to `endpoint`.
     pub(crate) fn until_cut(&self, endpoint: &Endpoint) -> UntilCut {
-        UntilCut { tasks: self.upstream.clone(), cut: endpoint.cut.clone() }
+        UntilCut { tasks: self.upstream.clone(), cut: endpoint.cut.child_token() }
     }
 
     /// The next number of a sequence that looks random (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>). It
@@ -287,3 +287,6 @@ impl Ingress {
         let _ = tokio::time::timeout(LAST, self.0.upstream.wait()).await; // they hold nothing that is waited for
     }
 }
+
+#[cfg(test)]
+mod tests;
