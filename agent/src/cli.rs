@@ -165,6 +165,7 @@ fn serve(config: &Config, args: &IngressArgs) -> Result<(), Failure> {
         metrics: args.metrics,
         access_log: args.access_log.clone(),
         trusted_proxies: args.trusted_proxy.clone(),
+        proxy_protocol: args.proxy_protocol(),
         response_timeout: args.response_timeout.duration(),
         notice: args.notice.duration(),
         drain: args.drain.duration(),
@@ -290,6 +291,21 @@ mod tests {
             let Command::Join(args) = cli.unwrap().command else { panic!("a join") };
             assert_eq!(args.address.as_deref(), Some(want));
         }
+    }
+
+    #[test]
+    fn a_balancer_that_announces_clients_is_named() {
+        let read = |line: &str| {
+            let words = ["windlass-agent", "ingress", "--http", "0.0.0.0:80"];
+            let cli = Cli::try_parse_from(words.into_iter().chain(line.split(' '))).ok()?;
+            let Command::Ingress(args) = cli.command else { panic!("an ingress") };
+            let at = args.proxy_protocol();
+            Some((at.http, at.https))
+        };
+        assert_eq!(read("--proxy-protocol https --trusted-proxy 10.0.0.0/8"), Some((false, true)));
+        assert_eq!(read("--proxy-protocol http,https --trusted-proxy 10.0.0.0/8"), Some((true, true)));
+        assert_eq!(read("--trusted-proxy 10.0.0.0/8"), Some((false, false)));
+        assert_eq!(read("--proxy-protocol https"), None, "of whom?");
     }
 
     #[test]

@@ -65,7 +65,9 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
         }
     };
     let trusted_proxies = TrustedProxies::new(options.trusted_proxies.clone());
-    let ingress = Ingress::with(options.limits(), Settings { seed, access_log: queue, trusted_proxies });
+    let proxy_protocol = options.proxy_protocol;
+    let settings = Settings { seed, access_log: queue, trusted_proxies, proxy_protocol };
+    let ingress = Ingress::with(options.limits(), settings);
     // A process that serves hands over its listeners; else this one is the first.
     let mut begin = Begin::new(&options.state).await?;
     let plan = Plan::of(options, certificates.clone());

@@ -20,7 +20,7 @@ use crate::counters::ReleaseSnapshot;
 use crate::drain::{Drain, DrainTimes};
 use crate::handover::MOST_DOUBTS;
 use crate::limits::Limits;
-use crate::origin::TrustedProxies;
+use crate::origin::{ProxyProtocol, TrustedProxies};
 use crate::registry::{CounterKey, Next, NotTaken, Registry};
 use crate::table::Table;
 use crate::upstream::{Doubt, Endpoint};
@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) unrouted: AtomicU64,
     pub(crate) access: Option<AccessLog>,
     pub(crate) proxies: TrustedProxies,
+    pub(crate) proxy_protocol: ProxyProtocol,
 }
 
 /// The settings of an ingress.
@@ -63,14 +64,16 @@ pub struct Settings {
     pub access_log: Option<mpsc::Sender<Access>>,
     /// The proxies before it whose word on clients is believed.
     pub trusted_proxies: TrustedProxies,
+    /// The listeners at which these announce their clients before the first byte.
+    pub proxy_protocol: ProxyProtocol,
 }
 
-/// Runs the tasks of connections to an endpoint until its drain is over. A drain of the process does not wait for them: what
-/// it waits for are clients.
+/// Runs the tasks of a connection to an endpoint until it is cut, which the end of the endpoint's drain does too. A drain of the
+/// process does not wait for them: what it waits for are clients.
 #[derive(Debug, Clone)]
 pub(crate) struct UntilCut {
     tasks: TaskTracker,
-    cut: CancellationToken,
+    pub(crate) cut: CancellationToken,
 }
 
 impl UntilCut {
@@ -116,9 +119,9 @@ impl Shared {
         Executor(self.tracker.clone())
     }
 
-    /// Returns the executor for connections to `endpoint`.
+    /// Returns the executor for one connection to `endpoint`.
     pub(crate) fn until_cut(&self, endpoint: &Endpoint) -> UntilCut {
-        UntilCut { tasks: self.upstream.clone(), cut: endpoint.cut.clone() }
+        UntilCut { tasks: self.upstream.clone(), cut: endpoint.cut.child_token() }
     }
 
     /// The next number of a sequence that looks random (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>). It
@@ -164,6 +167,7 @@ impl Ingress {
             unrouted: AtomicU64::new(0),
             access: settings.access_log.map(AccessLog::new),
             proxies: settings.trusted_proxies,
+            proxy_protocol: settings.proxy_protocol,
         }))
     }
 
@@ -283,3 +287,6 @@ impl Ingress {
         let _ = tokio::time::timeout(LAST, self.0.upstream.wait()).await; // they hold nothing that is waited for
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ pub use drain::DrainTimes;
 pub use ingress::{Ingress, Settings};
 pub use inner::MOST_INNER;
 pub use limits::Limits;
-pub use origin::TrustedProxies;
+pub use origin::{ProxyProtocol, TrustedProxies};
 pub use ready::READY;
 pub use registry::{CounterKey, NotTaken, Population};
 pub use upstream::Doubt;

@@ -57,6 +57,8 @@ pub struct Limits {
     pub h2_lifetime: Duration,
     /// Requests of a service that wait for an endpoint at once.
     pub held: usize,
+    /// The longest time between two looks of a request that waits for an endpoint which cannot be reached yet.
+    pub hold_look: Duration,
     /// Consecutive failures to connect after which an endpoint is left out.
     pub eject_after: u32,
     /// For how long, doubled each time.
@@ -97,6 +99,7 @@ impl Default for Limits {
             h2_idle: Duration::from_secs(120),
             h2_lifetime: Duration::from_secs(3600),
             held: 1000,
+            hold_look: Duration::from_millis(200),
             eject_after: 5,
             eject: Duration::from_secs(10),
             eject_most: Duration::from_secs(300),

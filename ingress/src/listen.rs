@@ -1,8 +1,10 @@
 //! The side of the clients: accepting connections and serving them until they end or the process drains.
 
+mod announced;
 mod http;
 mod prefix;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +35,26 @@ struct Taken {
     place: Arc<OwnedSemaphorePermit>,
 }
 
+/// The client of a connection: its peer, or the one that a trusted proxy announces. `None` if that announces nobody in time.
+async fn announced(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+    if !shared.proxies.trusts(peer.ip()) {
+        return Some(peer);
+    }
+    let read = timeout(shared.limits.detect, announced::read(stream)).await;
+    let client = read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    match client {
+        Ok(client) => Some(client.unwrap_or(peer)),
+        Err(error) => {
+            tracing::debug!(proxy = %peer, %error, "a connection without a header of the PROXY protocol was closed");
+            None
+        }
+    }
+}
+
 /// Serves a plain connection: calls by name if it came in at the gateway of an inner network, else as `otherwise` says.
 /// A listener on every address has the port of each gateway too, and nobody else can listen there then.
 async fn serve_at(shared: Arc<Shared>, taken: Taken, otherwise: Option<Transport>) {
-    let Taken { address, stream, place } = taken;
+    let Taken { mut address, mut stream, place } = taken;
     let Ok(local) = stream.local_addr() else { return };
     let door = shared.table.load().inner.door(local, address.ip());
     let transport = match door {
@@ -48,6 +66,10 @@ async fn serve_at(shared: Arc<Shared>, taken: Taken, otherwise: Option<Transport
         }
     };
     let Some(transport) = transport else { return };
+    if shared.proxy_protocol.http && !matches!(transport, Transport::Inner(_)) {
+        let Some(client) = announced(&shared, &mut stream, address).await else { return };
+        address = client;
+    }
     http::detect_and_serve(shared, Client { address, transport, place, unread: Unread::default() }, stream)
         .await;
 }
@@ -105,9 +127,13 @@ impl Ingress {
     ) -> Result<(), rustls::Error> {
         let acceptor = TlsAcceptor::from(Arc::new(certificates.server_config()?));
         self.accept(listener, stop, move |shared, taken| {
-            let Taken { address, stream, place } = taken;
+            let Taken { mut address, mut stream, place } = taken;
             let (acceptor, certificates) = (acceptor.clone(), Arc::clone(&certificates));
             async move {
+                if shared.proxy_protocol.https {
+                    let Some(client) = announced(&shared, &mut stream, address).await else { return };
+                    address = client;
+                }
                 let Ok(Ok(stream)) = timeout(shared.limits.handshake, acceptor.accept(stream)).await else {
                     return;
                 };

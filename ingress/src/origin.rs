@@ -20,11 +20,21 @@ impl TrustedProxies {
         Self(networks)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether a proxy at `address` is believed.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         // A listener on `[::]` sees IPv4 clients with mapped addresses (RFC 4291, section 2.5.5.2).
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
+}
+
+/// The listeners at which these proxies begin each connection with a header of the PROXY protocol, version 2.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Those of plain HTTP.
+    pub http: bool,
+    /// Those of HTTPS.
+    pub https: bool,
 }
 
 /// The client of one request.

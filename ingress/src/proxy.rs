@@ -8,10 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONNECTION, EXPECT, HeaderValue, SET_COOKIE, UPGRADE};
-use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::Entry;
@@ -85,9 +84,12 @@ pub(crate) async fn serve(
     };
     let http1 = request.version() < Version::HTTP_2;
     let switches = tunnel::asks(&request);
+    let waits = waits_for_word(request.version(), request.headers());
     let unread = client.unread.clone();
+    let request = request.map(|body| Upload::new(body, unread.clone(), shared.limits.linger_idle));
+    let upload = request.body().clone();
     if http1 {
-        unread.begin(!request.body().is_end_stream());
+        unread.begin(!upload.is_empty());
     }
     let mut response = if !is_inner && ready::asks(&request) {
         ready::answer(&shared)
@@ -104,8 +106,11 @@ pub(crate) async fn serve(
     // After what the client took for its tunnel, or after half a request, no request can be told from other bytes; and the rest of
     // one that was answered early may be dropped with the connection.
     let half = [StatusCode::BAD_REQUEST, StatusCode::REQUEST_TIMEOUT, StatusCode::NOT_IMPLEMENTED];
-    let lost = switches || half.contains(&response.status()) || unread.is_left();
-    let close = lost || shared.drain.begun.is_cancelled();
+    let lost = switches || half.contains(&response.status());
+    if http1 && !lost && !waits && unread.is_left() && response.body().is_text() {
+        upload.read_up().await;
+    }
+    let close = lost || unread.is_left() || shared.drain.begun.is_cancelled();
     if http1 && close && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -116,7 +121,7 @@ async fn answer(
     shared: &Arc<Shared>,
     client: Client,
     origin: Origin,
-    mut request: Request<Incoming>,
+    mut request: Request<Upload>,
     record: &mut Option<Entry>,
 ) -> Result<Response<Answer>, Refusal> {
     let began = Instant::now();
@@ -134,7 +139,7 @@ async fn answer(
     }
     let upgrade = tunnel::wanted(&request)?;
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
-    let (mut head, body) = request.into_parts();
+    let (mut head, upload) = request.into_parts();
     shared.budget.request();
     let wanted = Wanted::new(shared, client.door(), &host, &head, began);
     let routed = route(shared, &wanted, &head).await?;
@@ -156,8 +161,7 @@ async fn answer(
     if !http2 {
         join_cookies(&mut head.headers);
     }
-    let upload = Upload::new(body, client.unread.clone(), shared.limits.linger_idle);
-    if waits_for_word(&head) {
+    if waits_for_word(head.version, &head.headers) {
         if http2 {
             // Endpoints over HTTP/2 are not heard on it; the client is told once one has the request.
             head.headers.remove(EXPECT);
@@ -186,9 +190,9 @@ async fn answer(
 
 /// Whether a client keeps its body back until it is told to send it. One of HTTP/1.0 does not (RFC 9110, section 10.1.1), and one of
 /// HTTP/2 is not told.
-fn waits_for_word(head: &Parts) -> bool {
+fn waits_for_word(version: Version, headers: &HeaderMap) -> bool {
     let expects = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    head.version == Version::HTTP_11 && head.headers.get(EXPECT).is_some_and(expects)
+    version == Version::HTTP_11 && headers.get(EXPECT).is_some_and(expects)
 }
 
 /// Passes a response on as it comes.

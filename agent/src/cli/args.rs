@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use ipnet::IpNet;
 use windlass_core::units::Span;
+use windlass_ingress::ProxyProtocol;
 use windlass_process::socket;
 
 use crate::failure::Failure;
@@ -174,6 +175,9 @@ pub(super) struct IngressArgs {
     /// Network of a proxy or load balancer before this ingress, whose X-Forwarded-* headers are believed; may be repeated
     #[arg(long, value_name = "CIDR", value_parser = network)]
     pub(super) trusted_proxy: Vec<IpNet>,
+    /// Listeners at which each connection of a trusted proxy begins with a header of the PROXY protocol, version 2
+    #[arg(long, value_name = "LISTENER", value_enum, value_delimiter = ',', requires = "trusted_proxy")]
+    pub(super) proxy_protocol: Vec<Listener>,
     /// How long an instance may take until it begins to answer a request; then the client gets 504
     #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_RESPONSE_TIMEOUT, value_parser = a_second_or_more)]
     pub(super) response_timeout: Span,
@@ -186,6 +190,23 @@ pub(super) struct IngressArgs {
     /// At the end, how long tunnels (WebSockets) may go on
     #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_DRAIN_TUNNELS)]
     pub(super) drain_tunnels: Span,
+}
+
+/// A listener of an ingress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Listener {
+    /// Plain HTTP.
+    Http,
+    /// HTTPS.
+    Https,
+}
+
+impl IngressArgs {
+    /// The listeners at which trusted proxies announce their clients before the first byte.
+    pub(super) fn proxy_protocol(&self) -> ProxyProtocol {
+        let at = |listener| self.proxy_protocol.contains(&listener);
+        ProxyProtocol { http: at(Listener::Http), https: at(Listener::Https) }
+    }
 }
 
 fn a_second_or_more(text: &str) -> Result<Span, String> {

@@ -80,7 +80,7 @@ impl Follower {
         self.told.subscribe()
     }
 
-    /// The trust version and the tables that it has, for a hello.
+    /// The trust version and the tables that it has, for the agent.
     pub(super) fn has(&self) -> (u64, BTreeMap<EnvironmentId, Position>) {
         let state = held(&self.state);
         (state.trust_version(), state.positions())
@@ -240,6 +240,9 @@ impl Follower {
 
     fn later(&self, envelope: Arc<[u8]>) {
         let mut seen = held(&self.seen);
+        if seen.later.contains(&envelope) {
+            return; // the agent has told it again
+        }
         if seen.later.len() >= MOST_LATER {
             seen.later.remove(0);
         }

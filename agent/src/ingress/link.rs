@@ -18,6 +18,9 @@ use super::follower::Follower;
 use super::report::Reporter;
 use crate::traffic::wire::{self, Down, MOST_DOWN, MOST_UP, PROTOCOL, Up};
 
+/// The time between two words to the agent on the documents that it has: one that was lost on the way is told again.
+const ASK: Duration = Duration::from_secs(60);
+
 /// The task.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -114,10 +117,17 @@ impl Link {
         }
     }
 
-    /// Reports at once when a table was taken, every two seconds while something changes, and every ten otherwise.
+    /// Reports at once when a table was taken, every two seconds while something changes, and every ten otherwise. Says every
+    /// minute which documents it has.
     async fn send_reports(&self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let mut last: Option<(IngressReport, Instant)> = None;
+        let mut asked_at = Instant::now();
         loop {
+            if asked_at.elapsed() >= ASK {
+                asked_at = Instant::now();
+                let (trust, tables) = self.follower.has();
+                wire::write(to, &Up::Has { trust, tables }, MOST_UP).await?;
+            }
             let report = self.reporter.report();
             let timeless = IngressReport { at: Timestamp::ZERO, ..report.clone() };
             let due = last.as_ref().is_none_or(|(before, at)| {
@@ -139,4 +149,45 @@ impl Link {
 /// Ends the connection: the next one asks for what this one could not keep.
 fn unwritten(what: &str, error: &FileError) -> io::Error {
     io::Error::other(format!("{what} could not be kept: {}", report::chain(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_ingress::{Ingress, Limits};
+
+    use super::super::state::State;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_says_every_minute_what_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, tables) = State::open(&dir.path().join("state")).unwrap();
+        let follower = Arc::new(Follower::new(Ingress::new(Limits::default(), 0), state, tables));
+        let reporter = Reporter::new(follower.clone(), 1, Timestamp::ZERO, &[]);
+        let (socket, cancel) = (dir.path().join("none"), CancellationToken::new());
+        let link = Link { socket, follower, reporter, cancel };
+        let (mut to, mut from) = tokio::io::duplex(1 << 20);
+        let hears = async {
+            let (begun, mut said_at, mut reports) = (Instant::now(), Vec::new(), 0);
+            while said_at.len() < 3 {
+                match wire::read::<Up>(&mut from, MOST_UP).await.unwrap().unwrap() {
+                    Up::Has { trust: 0, tables } if tables.is_empty() => said_at.push(begun.elapsed()),
+                    Up::Report(_) => reports += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            (said_at, reports)
+        };
+        let (said_at, reports) = tokio::select! {
+            heard = hears => heard,
+            ended = link.send_reports(&mut to) => panic!("{ended:?}"),
+        };
+        let most = ASK + REPORT_EVERY;
+        let mut before = Duration::ZERO;
+        for at in said_at {
+            assert!(at - before >= ASK && at - before <= most, "{:?} after the one before", at - before);
+            before = at;
+        }
+        assert!(reports > 3, "{reports} reports");
+    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use windlass_ingress::{DrainTimes, Limits};
+use windlass_ingress::{DrainTimes, Limits, ProxyProtocol};
 
 /// From a request until the head of its response.
 pub const DEFAULT_RESPONSE_TIMEOUT: &str = "60s";
@@ -37,6 +37,8 @@ pub struct Options {
     pub access_log: Option<PathBuf>,
     /// Proxies before it whose word on clients is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The listeners at which these announce their clients before the first byte.
+    pub proxy_protocol: ProxyProtocol,
     /// From a request until the head of its response.
     pub response_timeout: Duration,
     /// At the end, how long requests are still taken while health checks are told.

@@ -16,10 +16,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use windlass_core::EnvironmentId;
 use windlass_core::observation::Observation;
 use windlass_core::traffic::{self, Hold};
 use windlass_process::report;
 
+use super::tables::Tables;
 use super::wire::{self, Down, MOST_DOWN, MOST_TRUST, MOST_UP, PROTOCOL, Position, Up};
 use crate::document_store::DocumentStore;
 use crate::reconciler::Networks;
@@ -155,9 +157,10 @@ async fn serve(stream: impl AsyncRead + AsyncWrite, sources: Sources, reports: &
     };
     tracing::info!(trust, tables = tables.len(), "an ingress is connected");
     let mut process = None;
+    let (said, has) = watch::channel(Told { trust, tables });
     let ended = tokio::select! {
-        ended = hear(&mut from, reports, &mut process) => ended,
-        ended = send_documents(&mut to, sources, trust, tables) => ended,
+        ended = hear(&mut from, reports, &mut process, &said) => ended,
+        ended = send_documents(&mut to, sources, has) => ended,
     };
     if let Some(process) = process {
         reports.send_modify(|reports| {
@@ -170,11 +173,33 @@ async fn serve(stream: impl AsyncRead + AsyncWrite, sources: Sources, reports: &
     }
 }
 
-/// Takes reports, the newest in the place of the one before.
+/// The documents that an ingress has, as far as is known: by its own newest word, and by what was told since.
+#[derive(Debug, Clone)]
+struct Told {
+    trust: u64,
+    tables: BTreeMap<EnvironmentId, Position>,
+}
+
+impl Told {
+    /// The tables that it lacks. They are told from then on.
+    fn missing(&mut self, newest: &Tables) -> Vec<String> {
+        let mut missing = Vec::new();
+        for (environment, table) in newest {
+            let position = Position::from(table.accepted);
+            if self.tables.insert(environment.clone(), position) != Some(position) {
+                missing.push(String::from_utf8_lossy(&table.envelope).into_owned());
+            }
+        }
+        missing
+    }
+}
+
+/// Takes reports, the newest in the place of the one before, and the ingress's word on what it has.
 async fn hear(
     from: &mut (impl AsyncRead + Unpin),
     reports: &watch::Sender<Arc<Reports>>,
     process: &mut Option<u64>,
+    said: &watch::Sender<Told>,
 ) -> io::Result<()> {
     loop {
         let read = timeout(SILENT, wire::read(from, MOST_UP)).await;
@@ -192,18 +217,19 @@ async fn hear(
                     Arc::make_mut(reports).insert(number, bytes);
                 });
             }
+            Some(Up::Has { trust, tables }) => drop(said.send_replace(Told { trust, tables })),
             Some(Up::Hello { .. } | Up::Unknown) => {}
         }
         sleep(PACE).await;
     }
 }
 
-/// Hands on trust documents, then tables, whenever there are newer ones, the ports of restored releases, and inner networks.
+/// Hands on trust documents, then tables, whenever there are newer ones than the ingress has, the ports of restored releases, and
+/// inner networks.
 async fn send_documents(
     to: &mut (impl AsyncWrite + Unpin),
     sources: Sources,
-    mut trust: u64,
-    mut told: BTreeMap<windlass_core::EnvironmentId, Position>,
+    mut has: watch::Receiver<Told>,
 ) -> io::Result<()> {
     let Sources { keeper, mut observation, mut networks } = sources;
     let member = keeper.member();
@@ -214,22 +240,18 @@ async fn send_documents(
     let mut held: Option<Vec<Hold>> = None;
     let mut called: Networks = None;
     let mut told_all = false;
+    let mut told = has.borrow_and_update().clone();
     loop {
         let version = *versions.borrow_and_update();
-        while trust < version {
-            let envelopes = keeper.trust_after(trust, MOST_TRUST).await;
-            trust = if envelopes.len() < MOST_TRUST { version } else { trust + MOST_TRUST as u64 };
+        while told.trust < version {
+            let envelopes = keeper.trust_after(told.trust, MOST_TRUST).await;
+            told.trust = if envelopes.len() < MOST_TRUST { version } else { told.trust + MOST_TRUST as u64 };
             let texts = envelopes.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
             wire::write(to, &Down::Trust { envelopes: texts.collect() }, MOST_DOWN).await?;
         }
         let tables = newest.borrow_and_update().clone();
-        for (environment, table) in tables.iter() {
-            let position = Position::from(table.accepted);
-            if told.get(environment) != Some(&position) {
-                let envelope = String::from_utf8_lossy(&table.envelope).into_owned();
-                wire::write(to, &Down::Table { envelope }, MOST_DOWN).await?;
-                told.insert(environment.clone(), position);
-            }
+        for envelope in told.missing(&tables) {
+            wire::write(to, &Down::Table { envelope }, MOST_DOWN).await?;
         }
         let seen = observation.borrow_and_update().clone();
         // Before its first look an agent knows of nothing, and what an ingress was told by the one before stands.
@@ -251,7 +273,46 @@ async fn send_documents(
             Ok(()) = newest.changed() => {}
             Ok(()) = observation.changed() => {}
             Ok(()) = networks.changed() => {}
+            Ok(()) = has.changed() => told = has.borrow_and_update().clone(),
             else => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::Digest;
+    use windlass_core::verify::{AcceptedRoutes, Committed};
+
+    use super::*;
+    use crate::traffic::tables::Table;
+
+    fn tables(seq: u64) -> Tables {
+        let committed = Committed { seq, digest: Digest::of(&seq.to_be_bytes()) };
+        let accepted = AcceptedRoutes { epoch: 1, committed };
+        let envelope = Arc::from(format!("table {seq}").into_bytes());
+        Tables::from([("production".parse().unwrap(), Table { accepted, envelope })])
+    }
+
+    /// Complaint 12 about other proxies (linkerd/linkerd2#10491): one notice that was lost, and endpoints of long ago for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_table_that_was_lost_is_told_again() {
+        let (said, mut has) = watch::channel(Told { trust: 1, tables: BTreeMap::new() });
+        let mut told = has.borrow_and_update().clone();
+        assert_eq!(told.missing(&tables(7)), ["table 7"]);
+        assert!(told.missing(&tables(7)).is_empty(), "it was told, for all that is known");
+        // It never got there, and the ingress says that it has the one before.
+        let (mut ingress, mut agent) = tokio::io::duplex(4096);
+        let before = tables(6).into_iter().map(|(name, table)| (name, table.accepted.into())).collect();
+        wire::write(&mut ingress, &Up::Has { trust: 1, tables: before }, MOST_UP).await.unwrap();
+        let (reports, mut process) = (watch::Sender::default(), None);
+        tokio::select! {
+            ended = hear(&mut agent, &reports, &mut process, &said) => panic!("{ended:?}"),
+            changed = has.changed() => changed.unwrap(),
+        }
+        told = has.borrow_and_update().clone();
+        assert_eq!(told.missing(&tables(7)), ["table 7"]);
+        assert!(told.missing(&tables(7)).is_empty());
+        assert_eq!(told.missing(&tables(8)), ["table 8"]);
     }
 }

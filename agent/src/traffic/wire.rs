@@ -82,6 +82,14 @@ pub enum Up {
         #[serde(default)]
         tables: BTreeMap<EnvironmentId, Position>,
     },
+    /// The documents that it has, now and then: what it lacks is told again. An agent of before passes over it.
+    Has {
+        /// Version of the newest trust document; 0 if none.
+        trust: u64,
+        /// The newest table of each environment.
+        #[serde(default)]
+        tables: BTreeMap<EnvironmentId, Position>,
+    },
     /// The tables in force, by which it acknowledges, and the counters.
     Report(Box<IngressReport>),
     /// Of a newer version.

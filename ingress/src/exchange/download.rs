@@ -44,6 +44,11 @@ impl Answer {
     pub(crate) const fn stream(stream: Download) -> Self {
         Self::Stream { stream }
     }
+
+    /// Whether it is a text of the ingress.
+    pub(crate) const fn is_text(&self) -> bool {
+        matches!(self, Self::Text { .. })
+    }
 }
 
 impl Body for Answer {
@@ -147,8 +152,18 @@ impl Live {
     /// The last byte of the response was read. A connection of HTTP/1 over which an upload still goes on takes no other request.
     fn finish(&mut self) {
         let line = self.line.take();
-        let is_left = matches!(line, Some(Line::Http1(_))) && self.upload.answered();
-        self.exchange.finish(line.filter(|_| !is_left));
+        let connection = match &line {
+            Some(Line::Http1(connection)) => Some(connection.cut.clone()),
+            Some(Line::Http2(_)) | None => None,
+        };
+        match self.upload.answered(connection) {
+            None => self.exchange.finish(line),
+            Some(rest) => {
+                self.exchange.list(rest);
+                self.exchange.finish(None);
+                self.upload.keep(self.exchange.give_place());
+            }
+        }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {

@@ -80,7 +80,7 @@ impl Exchange {
         self.kind.stream
     }
 
-    /// Lets its endpoint end the response.
+    /// Lets its endpoint end a body of it.
     pub(crate) fn list(&self, flow: Weak<dyn Flow>) {
         if let Some(in_flight) = &self.in_flight {
             in_flight.endpoint().list(flow);
@@ -112,6 +112,11 @@ impl Exchange {
     /// No endpoint has the request for a while.
     pub(crate) fn leave(&mut self) {
         self.in_flight = None;
+    }
+
+    /// Gives the request's place at its endpoint away.
+    pub(crate) fn give_place(&mut self) -> Option<InFlight> {
+        self.in_flight.take()
     }
 
     /// The head of a response goes out.

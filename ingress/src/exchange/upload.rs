@@ -5,23 +5,30 @@ mod source;
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{Request, StatusCode};
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::linger::Unread;
+use crate::upstream::{End, Flow};
 
-use source::Source;
+use source::{After, Source};
 
 /// How long an endpoint may take to say that it wants the body of a request with `Expect: 100-continue`. It need not say so
 /// (RFC 9110, section 10.1.1), and clients wait as long as this too.
 const WORD: Duration = Duration::from_secs(1);
+
+/// Most bytes of a body that are read for the sake of the client's next request, and the longest time for them.
+const SMALL: u64 = 64 * 1024;
+const SOON: Duration = Duration::from_millis(100);
 
 /// A request's body, as its exchange has it.
 #[derive(Debug, Clone)]
@@ -34,8 +41,6 @@ pub(crate) struct Outgoing {
     number: u32,
     /// Runs while the endpoint has not said that it wants the body.
     word: Option<Pin<Box<Sleep>>>,
-    /// Runs after the response while the client sends nothing.
-    rest: Option<Pin<Box<Sleep>>>,
 }
 
 /// The side that let an upload wait for too long.
@@ -59,7 +64,7 @@ struct Shared {
     source: Mutex<Source>,
     ended: Notify,
     unread: Unread,
-    /// How long a client may pause an upload whose response is complete.
+    /// How long the rest of an upload may pause once its response is complete.
     idle: Duration,
 }
 
@@ -97,13 +102,13 @@ impl Upload {
     /// The body for one more try, from its beginning. The try before gets no more of it.
     pub(crate) fn outgoing(&self) -> Outgoing {
         let Some(shared) = &self.0 else {
-            return Outgoing { shared: None, number: 0, word: None, rest: None };
+            return Outgoing { shared: None, number: 0, word: None };
         };
         let mut source = shared.lock();
         source.take_away();
         (source.had, source.ended, source.waits, source.is_read) = (0, false, false, true);
         source.moved_at = Instant::now();
-        Outgoing { shared: Some(Arc::clone(shared)), number: source.number, word: None, rest: None }
+        Outgoing { shared: Some(Arc::clone(shared)), number: source.number, word: None }
     }
 
     /// Leaves the body with the client until an endpoint asks for it, answers without it, or [`WORD`] has passed.
@@ -135,17 +140,50 @@ impl Upload {
         source.all = false;
     }
 
-    /// The response is there whole. An endpoint that goes on reading gets the rest, until the client has sent nothing of it for
-    /// a while. Returns whether there is a rest.
-    pub(crate) fn answered(&self) -> bool {
-        let Some(shared) = &self.0 else { return false };
+    /// The response is there whole. An endpoint that goes on reading gets the rest, until nothing of it was taken for a while;
+    /// `connection` is cut then. Returns the rest, if there is one, for its endpoint to end.
+    pub(crate) fn answered(&self, connection: Option<CancellationToken>) -> Option<Weak<dyn Flow>> {
+        let shared = self.0.as_ref()?;
         let mut source = shared.lock();
-        let is_left = source.is_read && !source.ended;
-        if is_left {
-            source.answered = true;
-            source.wake();
+        if !source.is_read || source.ended {
+            return None;
         }
-        is_left
+        source.after = Some(After { connection, place: None });
+        source.moved_at = Instant::now();
+        source.wake();
+        let rest: Weak<dyn Flow> = Arc::<Shared>::downgrade(shared);
+        Some(rest)
+    }
+
+    /// The rest keeps the place of its request: its endpoint is not done before.
+    pub(crate) fn keep(&self, place: Option<impl Send + 'static>) {
+        let (Some(shared), Some(place)) = (&self.0, place) else { return };
+        if let Some(after) = &mut shared.lock().after {
+            after.place = Some(Box::new(place));
+        }
+    }
+
+    /// Reads and drops the rest of a small body that no endpoint gets, so that its connection can take another request.
+    pub(crate) async fn read_up(&self) {
+        let Some(shared) = &self.0 else { return };
+        if shared.lock().held {
+            return; // the client would be asked for it
+        }
+        let mut rest = self.outgoing();
+        if rest.size_hint().lower() > SMALL {
+            return;
+        }
+        let read = async {
+            let mut left = SMALL;
+            while let Some(Ok(frame)) = rest.frame().await {
+                let count = frame.data_ref().map_or(0, Bytes::len);
+                left = left.saturating_sub(u64::try_from(count).unwrap_or(left));
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        drop(timeout(SOON, read).await);
     }
 
     /// When something of it was taken last, unless all of it was.
@@ -191,6 +229,24 @@ impl Shared {
     }
 }
 
+impl Flow for Shared {
+    fn end(&self, why: End, now: Instant) {
+        let (body, after) = {
+            let mut source = self.lock();
+            let rests = now.saturating_duration_since(source.moved_at) >= self.idle;
+            if source.after.is_none() || source.ended || !(rests || why == End::Drained) {
+                return;
+            }
+            source.give_up()
+        };
+        drop(body);
+        // A connection whose endpoint reads nothing does not ask for more, and would stand for ever.
+        if let Some(connection) = after.and_then(|after| after.connection) {
+            connection.cancel();
+        }
+    }
+}
+
 impl Drop for Outgoing {
     fn drop(&mut self) {
         let Some(shared) = &self.shared else { return };
@@ -204,13 +260,13 @@ impl Body for Outgoing {
     type Error = NoBody;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, NoBody>>> {
-        let Self { shared, number, word, rest } = self.get_mut();
+        let Self { shared, number, word } = self.get_mut();
         let Some(shared) = shared else { return Poll::Ready(None) };
         let mut source = shared.lock();
         if source.number != *number {
             return Poll::Ready(Some(Err(NoBody::TakenAway)));
         }
-        if source.held && source.answered {
+        if source.held && source.after.is_some() {
             // The client was never asked for its body.
             return Poll::Ready(Some(Err(NoBody::TakenAway)));
         }
@@ -223,13 +279,8 @@ impl Body for Outgoing {
         let Poll::Ready(frame) = source.next(cx) else {
             source.waits = true;
             source.wake_later(cx);
-            if !source.answered {
-                return Poll::Pending;
-            }
-            ready!(rest.get_or_insert_with(|| Box::pin(sleep(shared.idle))).as_mut().poll(cx));
-            return Poll::Ready(Some(Err(NoBody::TakenAway)));
+            return Poll::Pending;
         };
-        *rest = None;
         source.waits = false;
         source.moved_at = Instant::now();
         source.broken |= matches!(frame, Some(Err(_)));

@@ -7,7 +7,7 @@ use hyper::header::HOST;
 use hyper::http::request::Parts;
 use hyper::http::uri::{PathAndQuery, Scheme, Uri};
 use hyper::{Method, Request, StatusCode, Version};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::exchange::{Exchange, Outgoing, Upload};
 use crate::ingress::Shared;
@@ -18,8 +18,6 @@ use super::route::{Routed, Waiting, Wanted};
 
 /// Further tries after the first.
 const MORE: usize = 2;
-/// The time between two looks of a request that waits for an instance which cannot be reached yet.
-const REST: Duration = Duration::from_millis(200);
 /// The number of times that a changed table may have a request choose anew.
 const TURNS: usize = 8;
 
@@ -90,6 +88,7 @@ pub(super) async fn attempt(
                 && rest(shared, wanted, &routed, &mut waiting, exchange).await
             {
                 (tried, failed, turns) = (Vec::new(), Vec::new(), 0);
+                routed = wanted.again(shared, head, &routed).unwrap_or(routed);
             } else {
                 return Err(last);
             }
@@ -195,7 +194,9 @@ async fn rest(
         exchange.counters().held();
     }
     exchange.leave();
-    sleep(REST.min(left)).await;
+    // Another table may lead to another instance.
+    let mut changed = shared.changed.subscribe();
+    drop(timeout(shared.limits.hold_look.min(left), changed.changed()).await);
     true
 }
 

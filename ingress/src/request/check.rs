@@ -2,7 +2,7 @@
 
 use hyper::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use hyper::http::uri::{Authority, Scheme};
-use hyper::{Method, Request, StatusCode, Version};
+use hyper::{HeaderMap, Method, Request, StatusCode, Version};
 
 /// A request that is refused, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub(crate) fn authority<B>(request: &Request<B>) -> Result<String, Refusal> {
     let headers = request.headers();
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return Err(bad("both Content-Length and Transfer-Encoding"));
+    }
+    if !has_one_length(headers) {
+        return Err(bad("Content-Length is not one number"));
     }
     if headers
         .get_all(TRANSFER_ENCODING)
@@ -56,6 +59,14 @@ pub(crate) fn authority<B>(request: &Request<B>) -> Result<String, Refusal> {
         return Err(bad("Host has a user name"));
     }
     Ok(authority.host().trim_end_matches('.').to_ascii_lowercase())
+}
+
+/// Whether the length of a body, if it is said, is one number. Over HTTP/2 the same one may come twice, and an endpoint of HTTP/1 would
+/// get both.
+fn has_one_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return true };
+    !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit) && lengths.next().is_none()
 }
 
 /// Whether both name one host and one port.

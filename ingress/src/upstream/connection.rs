@@ -174,12 +174,13 @@ async fn connect_http1(shared: &Shared, endpoint: &Arc<Endpoint>) -> Result<Http
     let mut builder = http1::Builder::new();
     builder.max_headers(shared.limits.headers).max_header_size(shared.limits.head_bytes as usize);
     let (sender, connection) = builder.handshake(io).await.map_err(|_| Unsent::Connect)?;
-    shared.until_cut(endpoint).run(async move {
+    let tasks = shared.until_cut(endpoint);
+    tasks.run(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::trace!(%error, "connection to an endpoint ended");
         }
     });
-    Ok(Http1 { sender, _permit: permit })
+    Ok(Http1 { sender, cut: tasks.cut, _permit: permit })
 }
 
 async fn send_http2(

@@ -271,12 +271,12 @@ impl Endpoint {
         self.unreached.store(0, Relaxed);
     }
 
-    /// Lets a response be ended from here.
+    /// Lets a body be ended from here.
     pub(crate) fn list(&self, flow: Weak<dyn Flow>) {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(flow);
     }
 
-    /// Closes idle connections, and ends responses of which a client takes nothing; all of them if the drain is over.
+    /// Closes idle connections, and ends bodies of which nothing is taken; all of them if the drain is over.
     pub(crate) fn tidy(&self, limits: &Limits, now: Instant) {
         self.pool.sweep(now);
         self.silence.wear_off();
@@ -287,7 +287,7 @@ impl Endpoint {
             flows.extend(flow.clone());
             flow.is_some()
         });
-        // Not under the lock: a response that is polled is listed under its own.
+        // Not under the lock: a body that is polled is listed under its own.
         flows.iter().for_each(|flow| flow.end(why, now.into()));
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::exchange::Outgoing;
 use crate::limits::Limits;
@@ -16,6 +17,8 @@ const STREAMS: usize = 100;
 /// A connection that carries one request at a time.
 pub(crate) struct Http1 {
     pub(crate) sender: http1::SendRequest<Outgoing>,
+    /// Ends it, whatever is on its way over it.
+    pub(crate) cut: CancellationToken,
     /// It counts as one connection of its endpoint as long as it is open.
     pub(crate) _permit: OwnedSemaphorePermit,
 }

@@ -144,6 +144,73 @@ async fn an_upload_that_rests_ends_after_its_answer() {
     }
 }
 
+/// Whether a socket of this process is connected to `address`.
+fn is_connected_to(address: SocketAddr) -> bool {
+    let SocketAddr::V4(address) = address else { panic!("tests listen on IPv4") };
+    let ip = u32::from_ne_bytes(address.ip().octets());
+    let remote = format!("{ip:08X}:{:04X}", address.port());
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    // The kernel goes on with what a closed socket has left to send; such an entry has no inode.
+    table.lines().skip(1).any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields[2] == remote && fields[9] != "0"
+    })
+}
+
+/// The same with more in the body than the kernel takes: neither the client nor the connection to the endpoint stays for ever.
+#[tokio::test]
+async fn an_upload_that_nobody_takes_ends_after_its_answer() {
+    let mut tasks = JoinSet::new();
+    let keeps = raw_server(&mut tasks, |mut stream| async move {
+        let _ = stream.read(&mut [0; 1024]).await;
+        let _ = stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno").await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let short = Duration::from_millis(300);
+    let limits =
+        Limits { linger_idle: short, linger: short * 3, linger_bytes: usize::MAX, ..Limits::default() };
+    let world = World::start(limits).await;
+    world.ingress.take(pool(1, &[keeps])).unwrap();
+    let (mut read, mut write) = TcpStream::connect(world.address).await.unwrap().into_split();
+    let head = "POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: 1000000000000\r\n\r\n";
+    write.write_all(head.as_bytes()).await.unwrap();
+    let flood = async { while write.write_all(&[b'x'; 64 * 1024]).await.is_ok() {} };
+    let answer = async {
+        let mut got = Vec::new();
+        while !got.ends_with(b"no") {
+            got.push(read.read_u8().await.expect("an answer"));
+        }
+        String::from_utf8(got).unwrap()
+    };
+    let ((), answer) = timeout(LONG, async { tokio::join!(flood, answer) }).await.expect("the client's end");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    until("the connection to the endpoint ends", || !is_connected_to(keeps)).await;
+    assert!(world.ingress.draining().is_empty() && world.counters(1).in_flight == 0);
+}
+
+/// Many clients send a small body with its head: the refusal of it costs no connection.
+#[tokio::test]
+async fn a_refused_small_body_leaves_its_connection() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    for body in ["Content-Length: 2\r\n\r\nhi", "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"] {
+        client.write(&format!("POST / HTTP/1.1\r\nHost: nobody.example\r\n{body}")).await;
+        let (head, _) = client.response().await;
+        assert!(head.starts_with("http/1.1 404") && !head.contains("connection: close"), "{head}");
+    }
+    client.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+    assert_eq!(client.response().await.1, b"one");
+    // One that waits for the word is not asked for a body that nobody wants.
+    let waits = "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    client.write(&format!("POST / HTTP/1.1\r\nHost: nobody.example\r\n{waits}")).await;
+    let (head, _) = client.response().await;
+    assert!(head.starts_with("http/1.1 404") && head.contains("connection: close"), "{head}");
+}
+
 /// A head that is too long is refused before there is a request.
 #[tokio::test]
 async fn a_head_that_is_too_long_is_answered() {

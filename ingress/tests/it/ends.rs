@@ -6,11 +6,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 use windlass_core::Span;
 use windlass_core::traffic::Protocol;
 use windlass_ingress::{DrainTimes, Limits};
 
+use super::frames::{END_STREAM, Frames, GET, GOAWAY};
 use super::grpc::{call, connect};
 use super::world::*;
 
@@ -44,7 +46,6 @@ async fn a_draining_endpoint_gets_no_new_request() {
     }
 }
 
-/// Complaint 5 about other proxies (opnsense/plugins#3934): a reload that waits for an open stream.
 #[tokio::test]
 async fn a_tunnel_is_cut_when_the_drain_of_its_endpoint_is_over() {
     let mut tasks = JoinSet::new();
@@ -101,12 +102,26 @@ async fn a_drain_of_the_process_lets_requests_finish() {
     assert!(head.starts_with("http/1.1 200") && body == b"one", "{head}");
 }
 
+/// Complaint 5 about other proxies (opnsense/plugins#3934): a reload that waits for ever on an open stream. A drain of the process has
+/// two deadlines.
 #[tokio::test]
 async fn a_tunnel_outlives_requests_and_ends_at_its_own_time() {
     let mut tasks = JoinSet::new();
     let web = server(&mut tasks, "one").await;
+    let streams = raw_server(&mut tasks, |mut stream| async move {
+        let _ = stream.read(&mut [0; 1024]).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nfirst").await;
+        std::future::pending::<()>().await;
+    })
+    .await;
     let world = World::start(Limits::default()).await;
-    world.ingress.take(pool(1, &[web])).unwrap();
+    world.ingress.take(pool(1, &[streams])).unwrap();
+    let mut stream = RawClient::connect(world.address).await;
+    stream.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+    while !stream.pending().ends_with(b"first") {
+        assert!(stream.more().await, "it never began");
+    }
+    world.ingress.take(pool(2, &[web])).unwrap();
     let mut client = RawClient::connect(world.address).await;
     client
         .write("GET /ws HTTP/1.1\r\nHost: web.example\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
@@ -115,6 +130,11 @@ async fn a_tunnel_outlives_requests_and_ends_at_its_own_time() {
     world.stop.cancel();
     let (short, long) = (Duration::from_millis(200), Duration::from_secs(2));
     let drain = world.ingress.drain(DrainTimes { idle: short, requests: short, tunnels: long });
+    let begun = tokio::time::Instant::now();
+    let request = async {
+        assert!(!stream.more().await, "more of it came");
+        begun.elapsed()
+    };
     let tunnel = async {
         tokio::time::sleep(3 * short).await;
         client.write("ping").await;
@@ -123,8 +143,8 @@ async fn a_tunnel_outlives_requests_and_ends_at_its_own_time() {
         }
         assert!(!client.more().await, "the tunnel goes on");
     };
-    let begun = tokio::time::Instant::now();
-    tokio::join!(drain, tunnel);
+    let ((), request_ended, ()) = tokio::join!(drain, request, tunnel);
+    assert!(request_ended >= short && request_ended < long, "{request_ended:?}: the deadline of requests");
     assert!(begun.elapsed() >= long, "it had its own time");
 }
 
@@ -192,7 +212,52 @@ async fn a_stream_is_cut_when_the_drain_of_the_process_is_over() {
     assert_eq!(world.counters(1).broken, 0, "no fault of the release");
 }
 
-/// Complaint 6 about other proxies (cloudflare/pingora#388): no GOAWAY. Calls are told to go elsewhere from the first moment of a drain, and those under way end in order.
+/// Complaint 6 about other proxies (cloudflare/pingora#388): no GOAWAY. There are two of them (RFC 9113, section 6.8): what a client
+/// begins before it has read the first is served too.
+#[tokio::test]
+async fn a_drain_says_goaway_twice_and_loses_no_stream() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    let slow = [GET[0], GET[1], (":path", "/slow"), GET[3]];
+    let mut client = Frames::connect(world.address).await;
+    client.ask(1, &slow, END_STREAM).await;
+    until("the call is under way", || world.counters(1).in_flight == 1).await;
+    world.stop.cancel();
+    let long = Duration::from_secs(60);
+    let drain = world.ingress.drain(DrainTimes { idle: long, requests: long, tunnels: long });
+    let frames = async {
+        let (mut told, mut ping, mut answered) = (Vec::new(), None, Vec::new());
+        while told.is_empty() || ping.is_none() {
+            let frame = client.next().await.expect("the connection stands");
+            if frame.kind == GOAWAY {
+                told.push(frame.last_stream());
+            } else if frame.is_ping() {
+                ping = Some(frame);
+            } else if frame.is_ok() {
+                answered.push(frame.stream);
+            }
+        }
+        client.ask(3, &slow, END_STREAM).await;
+        client.pong(&ping.unwrap()).await;
+        while let Some(frame) = client.next().await {
+            if frame.kind == GOAWAY {
+                told.push(frame.last_stream());
+            } else if frame.is_ok() {
+                answered.push(frame.stream);
+            }
+        }
+        (told, answered)
+    };
+    let both = async { tokio::join!(drain, frames) };
+    let ((), (told, mut answered)) = tokio::time::timeout(long / 2, both).await.expect("it ends in order");
+    answered.sort_unstable();
+    assert_eq!(answered, [1, 3]);
+    assert_eq!(told[..2], [0x7fff_ffff, 3], "any stream at first, then those that were begun");
+}
+
+/// Complaint 6 too: an idle client. Calls are told to go elsewhere from the first moment of a drain, and those under way end in order.
 #[tokio::test]
 async fn http2_clients_are_told_to_go_when_a_drain_begins() {
     let mut tasks = JoinSet::new();

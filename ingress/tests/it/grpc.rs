@@ -47,7 +47,6 @@ fn trailers(status: &'static str) -> HeaderMap {
     HeaderMap::from_iter([("grpc-status".parse().unwrap(), status.parse().unwrap())])
 }
 
-/// Complaint 13 about other proxies (hyperium/hyper#4130): an answer of trailers alone that comes out as another one.
 #[tokio::test]
 async fn a_status_in_head_or_trailers_is_counted() {
     let mut tasks = JoinSet::new();
@@ -121,7 +120,8 @@ async fn a_status_is_in_the_access_log() {
     }
 }
 
-/// The same where the request goes on: the endpoint ends the response with its head, and then the stream without an error.
+/// Complaint 13 about other proxies (hyperium/hyper#4130): an answer of trailers alone that comes out as another one. The request
+/// goes on: the endpoint ends the response with its head, and then the stream without an error.
 #[tokio::test]
 async fn trailers_alone_and_a_reset_without_an_error_stay_so() {
     let mut tasks = JoinSet::new();
@@ -265,8 +265,8 @@ async fn a_stream_outlasts_the_switch_to_another_release() {
     until("both calls are counted", || world.counters(1).success + world.counters(2).success == 2).await;
 }
 
-/// A client that keeps an HTTP/2 connection without a call is told to go, and memory comes back.
-/// Complaint 10 about other proxies (cloudflare/pingora#563): idle connections of HTTP/2 that fill the memory.
+/// Complaint 10 about other proxies (cloudflare/pingora#563): connections of HTTP/2 without a call that stay for ever. Each is told to
+/// go, and ends; its memory is not measured here.
 #[tokio::test]
 async fn an_idle_http2_connection_is_told_to_go() {
     let mut tasks = JoinSet::new();

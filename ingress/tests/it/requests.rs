@@ -1,8 +1,12 @@
 //! Requests as an endpoint gets them, and responses as a client gets them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use windlass_core::traffic::Name;
 use windlass_ingress::Limits;
 
 use super::world::*;
@@ -40,6 +44,47 @@ async fn a_body_and_its_headers_pass_in_both_directions() {
     assert!(!body.contains("x-hop") && !body.contains("6.6.6.6"), "{body}");
     let (_, body) = world.get("/bytes").await;
     assert_eq!(body.len(), 8 * 1024 * 1024);
+}
+
+/// Complaint 9, both ways: neither side's word on its connection reaches the other, and that to the endpoint is used again.
+#[tokio::test]
+async fn words_on_a_connection_stay_there_and_it_is_used_again() {
+    let mut tasks = JoinSet::new();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (counted, (tell, mut told)) = (Arc::clone(&connections), tokio::sync::mpsc::unbounded_channel());
+    let web = raw_server(&mut tasks, move |mut stream: TcpStream| {
+        counted.fetch_add(1, Relaxed);
+        let tell = tell.clone();
+        async move {
+            let mut got = Vec::new();
+            while let Ok(byte) = stream.read_u8().await {
+                got.push(byte);
+                if got.ends_with(b"\r\n\r\n") {
+                    tell.send(String::from_utf8(std::mem::take(&mut got)).unwrap().to_ascii_lowercase())
+                        .unwrap();
+                    let hop = "Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nTrailer: x-end";
+                    let answer = format!("HTTP/1.1 200 OK\r\n{hop}\r\nContent-Length: 2\r\n\r\nok");
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[web])).unwrap();
+    for _ in 0..5 {
+        let mine =
+            "Connection: close, x-mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=1\r\nProxy-Connection: close";
+        let (head, body) = world.ask(&format!("GET / HTTP/1.1\r\nHost: web.example\r\n{mine}\r\n\r\n")).await;
+        assert!(
+            head.starts_with("http/1.1 200") && body == b"ok" && head.contains("trailer: x-end"),
+            "{head}"
+        );
+        assert!(!head.contains("x-hop") && !head.contains("keep-alive"), "{head}");
+        let got = told.recv().await.unwrap();
+        assert!(!got.contains("close") && !got.contains("x-mine") && !got.contains("keep-alive"), "{got}");
+    }
+    assert_eq!(connections.load(Relaxed), 1, "each client had a connection of its own, and the endpoint one");
 }
 
 #[tokio::test]
@@ -83,7 +128,43 @@ async fn an_older_table_is_refused_and_changes_nothing() {
     assert_eq!(world.ingress.in_force()[&"production".parse().unwrap()], (1, 5));
 }
 
-/// Complaint 4 about other proxies (caddyserver/caddy#7222): a change of the configuration that cuts WebSockets.
+/// Complaint 4 about other proxies (caddyserver/caddy#7222): a change of the configuration that cuts WebSockets of other routes.
+/// `a_tunnel_holds_no_table` is its other half.
+#[tokio::test]
+async fn a_tunnel_outlasts_changes_of_other_routes() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let others = [server(&mut tasks, "two").await, server(&mut tasks, "three").await];
+    let world = World::start(Limits::default()).await;
+    let table = |seq: u64| {
+        let mut table = pool(seq, &[web]);
+        let mut api = pool(seq, &[others[usize::from(seq % 2 == 1)]]).services.remove(0);
+        api.service = "api".parse().unwrap();
+        table.names.push(Name {
+            host: "api.example".to_owned(),
+            service: api.service.clone(),
+            ..table.names[0].clone()
+        });
+        table.services.push(api);
+        table
+    };
+    world.ingress.take(table(1)).unwrap();
+    let mut tunnel = RawClient::connect(world.address).await;
+    let upgrade = "Connection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    tunnel.write(&format!("GET /ws HTTP/1.1\r\nHost: web.example\r\n{upgrade}")).await;
+    assert!(tunnel.response().await.0.starts_with("http/1.1 101"));
+    for seq in 2..20 {
+        world.ingress.take(table(seq)).unwrap();
+        let (_, body) = world.ask("GET / HTTP/1.1\r\nHost: api.example\r\n\r\n").await;
+        assert_eq!(body, if seq % 2 == 1 { &b"three"[..] } else { b"two" });
+        tunnel.write("x").await;
+        while tunnel.pending().len() < usize::try_from(seq).unwrap() - 1 {
+            assert!(tunnel.more().await, "the tunnel was cut by table {seq}");
+        }
+    }
+    assert_eq!(world.counters(1).tunnels, 1);
+}
+
 #[tokio::test]
 async fn an_upgrade_becomes_a_tunnel_at_the_101() {
     let mut tasks = JoinSet::new();

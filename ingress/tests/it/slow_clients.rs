@@ -82,7 +82,9 @@ async fn a_stream_that_is_not_read_loses_its_place() {
 /// Complaint 16 about other proxies (rpxy 0.13): a slow client, and the whole response in memory.
 #[tokio::test]
 async fn a_slow_client_gets_all_and_little_is_buffered() {
-    const SIZE: usize = 64 * 1024 * 1024;
+    const SIZE: usize = 256 << 20;
+    /// What the kernel holds for two connections (6 MiB to read and 4 MiB to write each, by default), and a little more.
+    const MOST: usize = 24 << 20;
     let mut tasks = JoinSet::new();
     let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let of_server = sent.clone();
@@ -114,7 +116,7 @@ async fn a_slow_client_gets_all_and_little_is_buffered() {
     })
     .await;
     let stuck = sent.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(stuck < SIZE / 2, "{stuck} bytes were taken for a client that reads nothing");
+    assert!(stuck < MOST, "{stuck} bytes were taken for a client that reads nothing");
     let (mut got, mut buffer) = (0, vec![0; 256 * 1024]);
     while got < SIZE {
         let read = tokio::time::timeout(Duration::from_secs(20), client.read(&mut buffer)).await;
@@ -122,6 +124,6 @@ async fn a_slow_client_gets_all_and_little_is_buffered() {
         assert!(count > 0, "cut after {got} bytes");
         got += count;
         let ahead = sent.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(got);
-        assert!(ahead < SIZE / 2, "{ahead} bytes wait for the client");
+        assert!(ahead < MOST, "{ahead} bytes wait for the client");
     }
 }

@@ -3,6 +3,10 @@
 use std::fs;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
@@ -12,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
+use windlass_core::traffic::Name;
 use windlass_ingress::{Certificates, Limits};
 
 use super::world::*;
@@ -65,6 +70,37 @@ async fn ask(
 }
 
 /// Complaint 17 about other proxies (sozu 2.0): 421 to browsers that share a connection among names of one certificate.
+#[tokio::test]
+async fn names_of_one_certificate_share_a_connection() {
+    let mut tasks = JoinSet::new();
+    let world = World::start(Limits::default()).await;
+    let mut table = pool(1, &[server(&mut tasks, "one").await]);
+    for host in ["api.web.example", "other.example"] {
+        table.names.push(Name { host: host.to_owned(), ..table.names[0].clone() });
+    }
+    world.ingress.take(table).unwrap();
+    let (folder, mut roots) = (tempfile::tempdir().unwrap(), RootCertStore::empty());
+    certificate(folder.path(), &mut roots, "a", &["web.example", "*.web.example"]);
+    certificate(folder.path(), &mut roots, "b", &["other.example"]);
+    let certificates = Certificates::open(folder.path()).unwrap();
+    let (listener, address) = listener().await;
+    let ingress = world.ingress.clone();
+    tasks.spawn(
+        async move { ingress.serve_tls(listener, certificates, CancellationToken::new()).await.unwrap() },
+    );
+    let mut config = client(&roots, &rustls::version::TLS13);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = connect(address, Arc::new(config), "web.example").await.unwrap();
+    let http2 = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut sender, connection) = http2.handshake(TokioIo::new(stream)).await.unwrap();
+    tasks.spawn(async move { drop(connection.await) });
+    for (host, status) in [("web.example", 200_u16), ("api.web.example", 200), ("other.example", 421)] {
+        let request = Request::builder().uri(format!("https://{host}/")).body(Empty::<Bytes>::new()).unwrap();
+        sender.ready().await.unwrap();
+        assert_eq!(sender.send_request(request).await.unwrap().status(), status, "{host}");
+    }
+}
+
 #[tokio::test]
 async fn https_serves_the_certificate_of_the_name_asked_for() {
     let mut tasks = JoinSet::new();

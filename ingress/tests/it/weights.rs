@@ -1,6 +1,6 @@
 //! Shares of requests by release.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::JoinSet;
 use windlass_core::traffic::{Match, MatchOn};
@@ -33,7 +33,66 @@ async fn the_share_of_a_candidate_equals_its_weight() {
     assert_eq!(world.counters(2).requests, before);
 }
 
-/// Complaint 15 about other proxies (fluxcd/flagger#1532): a canary whose share drifts up with sticky clients.
+/// Complaint 15 about other proxies (fluxcd/flagger#1532): a canary whose share drifts with sticky clients. More weight takes
+/// nobody back.
+#[tokio::test]
+async fn raising_a_share_moves_nobody_back() {
+    let mut tasks = JoinSet::new();
+    let (old, new) = (server(&mut tasks, "old").await, server(&mut tasks, "new").await);
+    let world = World::start(Limits::default()).await;
+    let mut client = RawClient::connect(world.address).await;
+    let mut before = BTreeSet::new();
+    for (seq, weight) in [(1, 100), (2, 500), (3, 1000)] {
+        let shares = [(2, Some(weight)), (1, Some(1000 - weight))];
+        world.ingress.take(routes(seq, &shares, vec![endpoint(new, 2), endpoint(old, 1)])).unwrap();
+        let mut has_new = BTreeSet::new();
+        for bucket in (0..=u16::MAX).step_by(256) {
+            let cookie = format!("Cookie: wl-b={bucket:04x}\r\n");
+            client.write(&format!("GET / HTTP/1.1\r\nHost: web.example\r\n{cookie}\r\n")).await;
+            if client.response().await.1 == b"new" {
+                has_new.insert(bucket);
+            }
+        }
+        assert!(has_new.is_superset(&before), "{weight} of 1000: {:?}", before.difference(&has_new));
+        assert!(has_new.len() > before.len(), "{weight} of 1000 are {} of 256", has_new.len());
+        before = has_new;
+    }
+    assert_eq!(before.len(), 256, "the whole");
+}
+
+/// Complaint 3 about other proxies (traefik/traefik#7886): a client with a cookie asks the dead endpoint again and again.
+#[tokio::test]
+async fn a_kept_cookie_yields_to_health() {
+    let mut tasks = JoinSet::new();
+    let (old, new) = (server(&mut tasks, "old").await, server(&mut tasks, "new").await);
+    let dead = listener().await.1;
+    let world = World::start(Limits::default()).await;
+    let table = |seq, canary: &[_]| {
+        let of_canary = canary.iter().map(|address| endpoint(*address, 2));
+        routes(seq, &[(2, Some(500)), (1, Some(500))], of_canary.chain([endpoint(old, 1)]).collect())
+    };
+    world.ingress.take(table(1, &[new])).unwrap();
+    let mut kept = None;
+    for bucket in 0..64 {
+        let request = format!("GET / HTTP/1.1\r\nHost: web.example\r\nCookie: wl-b={bucket:04x}\r\n\r\n");
+        if world.ask(&request).await.1 == b"new" {
+            kept = Some(request);
+            break;
+        }
+    }
+    let request = kept.expect("one of 64 clients has the half");
+    // One of two endpoints of its release is dead, then the only one, and then all is well again.
+    for (seq, canary, answer) in
+        [(2, &[dead, new][..], "new"), (3, &[dead][..], "old"), (4, &[new][..], "new")]
+    {
+        world.ingress.take(table(seq, canary)).unwrap();
+        for _ in 0..20 {
+            let (head, body) = world.ask(&request).await;
+            assert_eq!(String::from_utf8(body).unwrap(), answer, "{seq}: {head}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_client_with_a_cookie_keeps_its_release() {
     let mut tasks = JoinSet::new();
@@ -55,7 +114,7 @@ async fn a_client_with_a_cookie_keeps_its_release() {
         assert_eq!(&again, body);
         assert!(!head.contains("set-cookie"), "{head}");
     }
-    // More weight takes nobody back, and the whole is no split: nobody gets a cookie.
+    // The whole is no split: nobody gets a cookie.
     world.ingress.take(table(2, 1000)).unwrap();
     let (head, body) = world.get("/").await;
     assert!(body == b"new" && !head.contains("set-cookie"), "{head}");

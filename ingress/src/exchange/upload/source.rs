@@ -1,13 +1,15 @@
 //! The body of a request as its client sends it, and the part of it that another try can have.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Bytes of a body that are kept for another try.
 const MOST_BYTES: usize = 64 * 1024;
@@ -17,7 +19,8 @@ const MOST_FRAMES: usize = 64;
 /// The body as it comes from the client, and what is kept of it.
 #[derive(Debug)]
 pub(super) struct Source {
-    body: Incoming,
+    /// `None` once it was given up.
+    body: Option<Incoming>,
     /// The try that may read, and whether it still does.
     pub(super) number: u32,
     pub(super) is_read: bool,
@@ -34,11 +37,20 @@ pub(super) struct Source {
     pub(super) ended: bool,
     /// The client sends it once it hears that an endpoint wants it: the first look at it sends the 100.
     pub(super) held: bool,
-    /// The response is there whole.
-    pub(super) answered: bool,
+    /// The response is there whole, and this is the rest.
+    pub(super) after: Option<After>,
     /// The client broke it off.
     pub(super) broken: bool,
     waker: Option<Waker>,
+}
+
+/// What goes on after the response.
+#[derive(Debug)]
+pub(super) struct After {
+    /// The connection over which it goes on, if that carries nothing else.
+    pub(super) connection: Option<CancellationToken>,
+    /// The place at the endpoint, held until the end.
+    pub(super) place: Option<Box<dyn Any + Send>>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,7 +62,7 @@ pub(super) enum Kept {
 impl Source {
     pub(super) fn new(body: Incoming) -> Self {
         Self {
-            body,
+            body: Some(body),
             number: 0,
             is_read: false,
             kept: VecDeque::new(),
@@ -62,7 +74,7 @@ impl Source {
             waits: false,
             ended: false,
             held: false,
-            answered: false,
+            after: None,
             broken: false,
             waker: None,
         }
@@ -72,6 +84,12 @@ impl Source {
     pub(super) fn take_away(&mut self) {
         self.number += 1;
         self.wake();
+    }
+
+    /// Ends it for everybody. The caller drops what this returns after the lock: dropping it wakes others.
+    pub(super) fn give_up(&mut self) -> (Option<Incoming>, Option<After>) {
+        self.take_away();
+        (self.body.take(), self.after.take())
     }
 
     /// The client is told to send the body.
@@ -104,7 +122,8 @@ impl Source {
             };
             return Poll::Ready(kept.map(|kept| Ok(kept.into())));
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
             self.keep(frame);
         }
@@ -130,7 +149,8 @@ impl Source {
     }
 
     pub(super) fn is_at_end(&self) -> bool {
-        self.had == self.kept.len() && self.body.is_end_stream()
+        // One that was given up has not ended: an endpoint would take the part for the whole.
+        self.had == self.kept.len() && self.body.as_ref().is_some_and(Incoming::is_end_stream)
     }
 
     /// The size of what the present try has not had.
@@ -140,7 +160,7 @@ impl Source {
             Kept::Trailers(_) => 0,
         };
         let kept: u64 = self.kept.iter().skip(self.had).map(data).sum();
-        let left = self.body.size_hint();
+        let left = self.body.as_ref().map_or_else(SizeHint::default, Incoming::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(left.lower().saturating_add(kept));
         if let Some(upper) = left.upper() {
