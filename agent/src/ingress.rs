@@ -50,6 +50,9 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
     if options.http.is_none() && options.https.is_none() {
         return Err(IngressError::NoAddress);
     }
+    if options.is_nowhere() {
+        return Err(IngressError::NoAgent { socket: options.socket.clone() });
+    }
     let certificates = match (&options.certs, options.https) {
         (Some(folder), _) => Some(Certificates::open(folder)?),
         (None, Some(_)) => return Err(IngressError::NoCertificates),

@@ -30,6 +30,12 @@ pub enum IngressError {
     /// Nothing to listen on.
     #[error("no address is given on which the ingress would serve")]
     NoAddress,
+    /// It serves nothing yet, and no agent could ever tell it what to serve.
+    #[error("there is no folder for the agent's socket `{socket}`, and nothing that an ingress left before")]
+    NoAgent {
+        /// The socket.
+        socket: PathBuf,
+    },
     /// The process before did not hand over.
     #[error("failed to take over from the ingress that runs with `{folder}`")]
     TakeOver {
@@ -66,6 +72,9 @@ impl IngressError {
                 Some("give a folder with NAME.crt and NAME.key files: `--certs DIR`".to_owned())
             }
             Self::NoAddress => Some("give `--http 0.0.0.0:80`, `--https 0.0.0.0:443`, or both".to_owned()),
+            Self::NoAgent { .. } => {
+                Some("name the folder of an agent that has joined: `--data DIR`".to_owned())
+            }
             Self::TakeOver { .. } => {
                 Some("that process goes on as before; try again, or stop it first".to_owned())
             }

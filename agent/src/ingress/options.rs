@@ -50,6 +50,13 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether it has served nothing before, and the folder of its agent's socket is not there: the name of a folder is wrong. One
+    /// that has a folder of its own waits for an agent that is still to start.
+    pub(super) fn is_nowhere(&self) -> bool {
+        let home = self.socket.parent().filter(|home| !home.as_os_str().is_empty());
+        !self.state.exists() && home.is_some_and(|home| !home.exists())
+    }
+
     /// The times and sizes of the data path.
     pub(super) fn limits(&self) -> Limits {
         Limits { response: self.response_timeout, ..Limits::default() }

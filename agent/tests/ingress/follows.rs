@@ -254,3 +254,15 @@ async fn what_its_agent_has_restored_answers_before_a_new_table_comes() {
     let kept = world.folder.join("ingress/holds.json");
     until("nothing is kept", || std::fs::read_to_string(&kept).unwrap() == "[]").await;
 }
+
+#[test]
+fn an_ingress_in_a_misspelt_folder_ends_and_leaves_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("misspelt");
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_windlass-agent"));
+    let ended = program.args(["ingress", "--http", "127.0.0.1:0", "--data"]).arg(&data).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("misspelt/") && said.contains("`--data DIR`"), "{said}");
+    assert!(!data.exists(), "nothing is made");
+}
