@@ -211,6 +211,69 @@ mod tests {
         assert!(matches!(error, InstallError::Path(_)));
     }
 
+    /// The complaints of systemd about units, each a file and its text.
+    fn complaints(units: &[(&str, String)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let mut verify = Command::new("systemd-analyze");
+        verify.args(["verify", "--man=no"]);
+        for (name, text) in units {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            // Programs that are there, as the shipped ones are not here.
+            let text = text.replace("/usr/local/bin/windlass-agent", "/bin/sh");
+            fs::write(&path, text.replace("/usr/local/bin/windlass-server", "/bin/sh")).unwrap();
+            if name.ends_with(".service") {
+                verify.arg(path);
+            }
+        }
+        let told = verify.output().unwrap();
+        let told = String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned();
+        let ours = told.lines().filter(|line| line.contains("windlass-"));
+        ours.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn systemd_finds_no_fault_in_the_shipped_units() {
+        if Command::new("systemd-analyze").arg("--version").output().is_err() {
+            return eprintln!("LEFT OUT: units, because systemd-analyze is not installed");
+        }
+        let of = |name: &str| {
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name)).unwrap()
+        };
+        let (agent, server) = (of("windlass-agent.service"), of("windlass-server.service"));
+        let ingress = of("ingress/windlass-ingress@.service");
+        let found = complaints(&[
+            ("windlass-agent.service.d/ingress.conf", of("ingress/agent.conf")),
+            ("windlass-agent.service", agent.clone()),
+            ("windlass-server.service", server),
+            ("windlass-ingress@a.service", ingress.clone()),
+        ]);
+        assert_eq!(found, "");
+        let found = complaints(&[("windlass-agent.service", unit(&config("/srv/agent")).unwrap())]);
+        assert_eq!(found, "", "as it is installed");
+        // It would complain.
+        for (name, text) in [("windlass-agent.service", agent), ("windlass-ingress@a.service", ingress)] {
+            let misspelt = text.replace("NoNewPrivileges=", "NoNewPrivilege=");
+            assert!(complaints(&[(name, misspelt)]).contains("NoNewPrivilege"), "{name}");
+        }
+    }
+
+    /// A start of a container, a kill of a probe's command, a look at the engine's process: see `fleet.rs` of the scenarios, whose
+    /// agents have no other capabilities than these.
+    #[test]
+    fn the_unit_bounds_capabilities() {
+        let bounds: Vec<&str> =
+            UNIT.lines().filter_map(|line| line.strip_prefix("CapabilityBoundingSet=")).collect();
+        let [bound] = bounds[..] else { panic!("{bounds:?}") };
+        let mut named: Vec<&str> = bound.split(' ').collect();
+        named.sort_unstable();
+        let wanted = ["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "KILL", "SYS_PTRACE"];
+        assert_eq!(named, wanted.map(|name| format!("CAP_{name}")));
+        let guide = include_str!("../../docs/guide.md");
+        let row = guide.lines().find(|line| line.starts_with("| `windlass-agent.service`")).unwrap();
+        assert!(named.iter().all(|name| row.contains(&format!("`{name}`"))), "the guide says others: {row}");
+    }
+
     #[test]
     fn what_was_installed_is_removed_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();

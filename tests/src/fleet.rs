@@ -205,8 +205,9 @@ impl Fleet {
     }
 
     fn agent_of(&self, host: &Host, environment: &[(OsString, OsString)]) -> Process {
-        let mut command =
-            vec![self.programs.agent.clone(), "run".into(), "--data".into(), self.data_of(host).into()];
+        let mut command = words(["setpriv".to_owned(), bounding_set()]);
+        command.extend([self.programs.agent.clone(), "run".into(), "--data".into()]);
+        command.push(self.data_of(host).into());
         command.extend(words(["--engine", &host.engine.url()]));
         command.extend(["--policy".into(), self.policy_of(host).into()]);
         let log = self.folder.join(format!("agent-{}.log", host.name));
@@ -333,6 +334,15 @@ fn report(fleet: &Fleet) {
 /// If it is not text; those of the lab are.
 pub fn path(path: &Path) -> &str {
     path.to_str().expect("paths of the lab are text")
+}
+
+/// The capabilities that the agent's shipped unit leaves it, as `setpriv` takes them: in a scenario it has no others.
+fn bounding_set() -> String {
+    let unit = include_str!("../../deploy/windlass-agent.service");
+    let line = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let named = line.expect("the unit bounds them").split_whitespace();
+    let kept = named.map(|name| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase()));
+    format!("--bounding-set=-all{}", kept.collect::<String>())
 }
 
 /// One of the three shipped programs.

@@ -6,6 +6,7 @@ mod audit;
 mod backups;
 mod desk;
 mod flood;
+mod limits;
 mod logs;
 mod operators;
 mod usage;
