@@ -16,6 +16,7 @@ pub(crate) mod faults;
 mod health;
 mod library;
 mod probe;
+mod smi;
 pub(crate) mod strangers;
 mod talk;
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Never run on a real NVIDIA GPU yet: none was at hand. It runs with the stand-ins of this folder in `agent/tests/gpu.rs` (inventory,
+# Never run on a real NVIDIA GPU yet: none was at hand. It runs with the stand-ins of this folder in `agent/tests/gpu/` (inventory,
 # cost) and in the scenario `gpus_of_two_hosts_are_filled_within_bounds` (a hang, under an agent that runs). The memory of
 # a program that allocates has been tried with neither.
 #

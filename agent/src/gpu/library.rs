@@ -14,6 +14,7 @@ use nvml_wrapper::sys_exports::field_id;
 use nvml_wrapper::{Device, EventSet, Nvml, cuda_driver_version_major, cuda_driver_version_minor};
 use windlass_core::host::{Gpu, GpuDriver, GpuProcess, GpuReadings, GpuStats};
 
+use super::smi::Smi;
 use super::{Broken, Look, Unwatched, Xid};
 
 /// Path of another library to load, for tests and unusual installations.
@@ -35,6 +36,8 @@ pub(super) struct Library {
     events: Vec<(String, EventSet<'static>)>,
     /// GPUs without one: no other one is silent with them.
     unwatched: BTreeMap<String, String>,
+    /// Tells the memory where the library does not.
+    smi: Smi,
 }
 
 impl Library {
@@ -51,7 +54,8 @@ impl Library {
 
     fn of(nvml: &'static Nvml) -> Self {
         let (places, events, unwatched) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        let mut library = Self { nvml, driver: driver(nvml), places, events, unwatched };
+        let (driver, smi) = (driver(nvml), Smi::default());
+        let mut library = Self { nvml, driver, places, events, unwatched, smi };
         for number in 0..nvml.device_count().unwrap_or(0) {
             let Ok(device) = nvml.device_by_index(number) else { continue };
             let Ok(uuid) = device.uuid() else { continue };
@@ -93,7 +97,7 @@ impl Library {
             for n in 0..device.mig_device_count().unwrap_or(0) {
                 // Numbers without an instance are gaps.
                 if let Ok(part) = device.mig_device_by_index(n)
-                    && let Ok((gpu, stats)) = both(&part, Some(&uuid))
+                    && let Ok((gpu, stats)) = self.both(&part, Some(&uuid))
                 {
                     look.gpus.push(gpu);
                     look.stats.push(stats);
@@ -102,10 +106,55 @@ impl Library {
             look.divided.push(uuid);
             return Ok(());
         }
-        let (gpu, stats) = both(&device, None).map_err(|error| (Some(uuid), error))?;
+        let (gpu, stats) = self.both(&device, None).map_err(|error| (Some(uuid), error))?;
         look.gpus.push(gpu);
         look.stats.push(stats);
         Ok(())
+    }
+
+    /// A device, a whole GPU or an instance of one, and its measured values.
+    fn both(&mut self, device: &Device<'_>, parent: Option<&String>) -> Result<(Gpu, GpuStats), NvmlError> {
+        let (uuid, name) = (device.uuid()?, device.name()?);
+        // Some have none of their own, and cannot tell: such a device is there all the same.
+        let (total, reserved, used) = match device.memory_info() {
+            Ok(memory) => (memory.total, memory.reserved, memory.used),
+            Err(NvmlError::GpuLost) => return Err(NvmlError::GpuLost),
+            // A driver before 510. What it keeps for itself it counts as in use.
+            Err(NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound) if parent.is_none() => {
+                self.smi.memory(&uuid).map_or((0, 0, 0), |(total, used)| (total, 0, used))
+            }
+            Err(_) => (0, 0, 0),
+        };
+        let parent = parent.cloned();
+        let gpu = Gpu { uuid: uuid.clone(), name, memory: total, reserved, parent, ..Gpu::default() };
+        let watts = |milliwatts: u32| f64::from(milliwatts) / 1000.0;
+        let errors = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).unwrap_or(0);
+        let rows = bad_memory(device);
+        let readings = GpuReadings {
+            utilization: device.utilization_rates().ok().map(|rates| f64::from(rates.gpu)),
+            temperature: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
+            power: device.power_usage().ok().map(watts),
+        };
+        let stats = GpuStats {
+            uuid,
+            readings,
+            memory_used: used,
+            memory_total: total,
+            power_limit: device.enforced_power_limit().map_or(0.0, watts),
+            clock: device.clock_info(Clock::SM).unwrap_or(0),
+            ecc_corrected: errors(MemoryError::Corrected),
+            ecc_uncorrected: errors(MemoryError::Uncorrected),
+            xid_count: 0,
+            xid: 0,
+            xid_of_programs: 0,
+            pages_pending: device.are_pages_pending_retired().unwrap_or(false) || rows.pending > 0,
+            retired_pages: rows.retired,
+            remapped_rows: rows.remapped,
+            remap_failed: rows.failed > 0,
+            throttled: device.current_throttle_reasons().map(throttled).unwrap_or_default(),
+            processes: processes(device),
+        };
+        Ok((gpu, stats))
     }
 
     /// The errors that the driver reported since the last look.
@@ -141,46 +190,6 @@ fn driver(nvml: &Nvml) -> GpuDriver {
     let mut driver = GpuDriver { version, cuda: cuda.unwrap_or_default() };
     driver.bound();
     driver
-}
-
-fn both(device: &Device<'_>, parent: Option<&String>) -> Result<(Gpu, GpuStats), NvmlError> {
-    let (uuid, name) = (device.uuid()?, device.name()?);
-    // Some have none of their own, and old drivers do not tell: such a device is there all the same.
-    let (total, reserved, used) = match device.memory_info() {
-        Ok(memory) => (memory.total, memory.reserved, memory.used),
-        Err(NvmlError::GpuLost) => return Err(NvmlError::GpuLost),
-        Err(_) => (0, 0, 0),
-    };
-    let parent = parent.cloned();
-    let gpu = Gpu { uuid: uuid.clone(), name, memory: total, reserved, parent, ..Gpu::default() };
-    let watts = |milliwatts: u32| f64::from(milliwatts) / 1000.0;
-    let errors = |kind| device.total_ecc_errors(kind, EccCounter::Volatile).unwrap_or(0);
-    let rows = bad_memory(device);
-    let readings = GpuReadings {
-        utilization: device.utilization_rates().ok().map(|rates| f64::from(rates.gpu)),
-        temperature: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
-        power: device.power_usage().ok().map(watts),
-    };
-    let stats = GpuStats {
-        uuid,
-        readings,
-        memory_used: used,
-        memory_total: total,
-        power_limit: device.enforced_power_limit().map_or(0.0, watts),
-        clock: device.clock_info(Clock::SM).unwrap_or(0),
-        ecc_corrected: errors(MemoryError::Corrected),
-        ecc_uncorrected: errors(MemoryError::Uncorrected),
-        xid_count: 0,
-        xid: 0,
-        xid_of_programs: 0,
-        pages_pending: device.are_pages_pending_retired().unwrap_or(false) || rows.pending > 0,
-        retired_pages: rows.retired,
-        remapped_rows: rows.remapped,
-        remap_failed: rows.failed > 0,
-        throttled: device.current_throttle_reasons().map(throttled).unwrap_or_default(),
-        processes: processes(device),
-    };
-    Ok((gpu, stats))
 }
 
 /// Parts of its memory that are out of use, or shall be.

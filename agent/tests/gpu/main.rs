@@ -2,6 +2,9 @@
 //! is replaced, and what was known last stands.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod doctor;
+mod memory;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,23 +54,32 @@ struct Scene {
 impl Scene {
     /// With the stand-in, built from its source, and the program started so that it finds it.
     fn new() -> Self {
+        Self::built_with(&[])
+    }
+
+    /// The same with more arguments for the compiler.
+    fn built_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/gpu/fake_nvml.c");
         let library = folder.path().join("libnvidia-ml.so.1");
         let built = Command::new("gcc")
             .args(["-std=c11", "-shared", "-fPIC", "-o"])
             .args([&library, &source])
+            .args(arguments)
             .status()
             .unwrap();
         assert!(built.success(), "gcc builds the stand-in");
         let program = folder.path().join("agent");
         let state = folder.path().join("gpus.state");
         let agent = env!("CARGO_BIN_EXE_windlass-agent");
+        let log = |name: &str| folder.path().join(name).display().to_string();
         let script = format!(
-            "#!/bin/sh\nWINDLASS_NVML={} FAKE_NVML_STATE={} FAKE_NVML_LOG={} exec {agent} \"$@\"\n",
+            "#!/bin/sh\nexport WINDLASS_NVML={} FAKE_NVML_STATE={} FAKE_NVML_LOG={} FAKE_SMI_LOG={}\nPATH={}:$PATH exec {agent} \"$@\"\n",
             library.display(),
             state.display(),
-            folder.path().join("calls.log").display()
+            log("calls.log"),
+            log("smi.log"),
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/gpu").display()
         );
         std::fs::write(&program, script).unwrap();
         assert!(Command::new("chmod").arg("+x").arg(&program).status().unwrap().success());
@@ -95,11 +107,16 @@ impl Scene {
     }
 
     fn probe(&self, cancel: &CancellationToken) -> Probe {
+        self.probe_within(Duration::from_secs(2), Duration::from_millis(700), cancel)
+    }
+
+    /// One that gives the first answer of a child so much time, and says after `silent` that there is none.
+    fn probe_within(&self, first: Duration, silent: Duration, cancel: &CancellationToken) -> Probe {
         let ms = Duration::from_millis;
         let limits = Limits {
-            first: ms(2000),
+            first,
             later: ms(1200),
-            silent: ms(700),
+            silent,
             every: ms(50),
             again: ms(200),
             pause: (ms(50), ms(200)),
