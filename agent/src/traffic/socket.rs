@@ -117,7 +117,10 @@ impl Socket {
 }
 
 /// Replaces the socket that an earlier agent left. Only for the holder of the lock of the agent's folder.
-fn listen(path: &Path) -> io::Result<UnixListener> {
+///
+/// # Errors
+/// The socket cannot be made, or given to the group of its folder.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
     if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
         fs::remove_file(path)?;
     }

@@ -7,4 +7,5 @@ mod http;
 mod secure;
 mod standing;
 mod succeeds;
+mod unit;
 mod world;

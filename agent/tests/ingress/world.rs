@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use windlass_agent::clock;
+use windlass_agent::traffic::socket;
 use windlass_agent::traffic::wire::{self, Down, MOST_DOWN, MOST_UP, PROTOCOL, Up};
 use windlass_certs::dsse::PayloadType;
 use windlass_certs::keys::SigningKey;
@@ -102,9 +102,7 @@ impl FakeAgent {
 
     /// The same, after a while for each that connects.
     pub(crate) fn listen_slowly(folder: &Path, said: Vec<Down>, pause: Duration) -> Self {
-        let path = folder.join("ingress.sock");
-        drop(std::fs::remove_file(&path));
-        let listener = UnixListener::bind(&path).unwrap();
+        let listener = socket::listen(&folder.join("ingress.sock")).unwrap();
         let (said, reports) = (watch::Sender::new(said), watch::Sender::new(BTreeMap::new()));
         let (hear, seen) = (said.clone(), reports.subscribe());
         let links = Arc::new(AtomicUsize::new(0));
@@ -225,6 +223,15 @@ impl Process {
             .spawn()
             .unwrap();
         Self(child)
+    }
+
+    /// The process of a command that becomes an ingress.
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Self(command.env_clear().stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     pub(crate) fn terminate(&self) {
