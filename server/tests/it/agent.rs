@@ -16,8 +16,8 @@ use windlass_certs::join::JoinToken;
 use windlass_certs::keys::SigningKey;
 use windlass_core::condition::{Condition, ConditionCode};
 use windlass_core::host::{
-    CpuModes, DiskStats, Gpu, GpuDriver, GpuLost, GpuProcess, GpuReadings, GpuStats, HostFacts, HostPolicy,
-    HostStats, InstanceStats, Pressure, ProbeStats,
+    CpuModes, DiskStats, Gpu, GpuAccess, GpuDriver, GpuLost, GpuProcess, GpuReadings, GpuStats, HostFacts,
+    HostPolicy, HostStats, InstanceStats, Pressure, ProbeStats,
 };
 use windlass_core::observation::{
     Clock, EngineState, Evidence, FailureReason, Instance, InstanceState, LastExit, Observation,
@@ -55,6 +55,8 @@ pub(crate) struct Agent {
     pub(crate) is_measured: bool,
     /// Whether its host has a GPU, which is busy and hot.
     pub(crate) has_gpu: bool,
+    /// Its engine's way to give that to containers.
+    pub(crate) gpu_access: GpuAccess,
     /// The ingress beside it, if it has one.
     pub(crate) ingress: Option<Ingress>,
     /// The newest plan, with its envelope.
@@ -112,6 +114,7 @@ impl Agent {
             publishes: false,
             is_measured: false,
             has_gpu: false,
+            gpu_access: GpuAccess::Unknown,
             ingress: None,
             plan: None,
             kept: BTreeMap::new(),
@@ -159,6 +162,7 @@ impl Agent {
             memory: 8 << 30,
             gpus: if self.has_gpu { vec![gpu(&self.host)] } else { Vec::new() },
             gpus_lost: if self.has_gpu { vec![lost()] } else { Vec::new() },
+            gpu_access: self.gpu_access.clone(),
             gpu_driver: GpuDriver { version: "550.90.07".to_owned(), cuda: "12.4".to_owned() },
             policy: HostPolicy { registries: vec!["127.0.0.1:5000".to_owned()], ..HostPolicy::default() },
             ..HostFacts::default()

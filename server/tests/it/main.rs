@@ -9,6 +9,7 @@ mod decision_log;
 mod enrolment;
 mod fleet;
 mod gates;
+mod gpus;
 mod link;
 mod operators;
 mod quarantine;

@@ -15,7 +15,8 @@ async fn list(fleet: &Fleet) -> Value {
     serde_json::from_slice(&control.list_quarantine(asked).await.unwrap().into_inner().view).unwrap()
 }
 
-async fn plan(fleet: &Fleet, release: &Release, retry_quarantined: bool) -> Value {
+/// The plan of a release.
+pub(crate) async fn plan(fleet: &Fleet, release: &Release, retry_quarantined: bool) -> Value {
     let mut control = fleet.control("viewer/default").await;
     let payload = serde_json::to_vec(release).unwrap().into();
     let asked = pb::PreviewRequest { release: payload, retry_quarantined };
