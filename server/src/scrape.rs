@@ -48,6 +48,27 @@ pub(crate) struct Scrape {
 struct Process;
 
 impl Scrape {
+    /// Nothing, as it is at a moment.
+    fn at(now: Timestamp, fleet: fleet::Fleet, handshakes: BTreeMap<&'static str, u64>) -> Self {
+        Self {
+            now,
+            fleet,
+            routes: routes::Routes::default(),
+            hosts: Vec::new(),
+            services: Vec::new(),
+            instances: Vec::new(),
+            left_out: 0,
+            handshakes,
+        }
+    }
+
+    /// Tells instances, as far as there is room, and counts the others.
+    fn tell(&mut self, all: Vec<instances::Instance>) {
+        let room = INSTANCES.saturating_sub(self.instances.len());
+        self.left_out += all.len().saturating_sub(room);
+        self.instances.extend(all.into_iter().take(room));
+    }
+
     /// The text of it in OpenMetrics, without the end.
     pub(crate) fn text(self) -> String {
         let mut text = String::new();
@@ -82,5 +103,30 @@ impl Collector for Scrape {
 impl Collector for Process {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         process::write(&mut Out::new(encoder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_beyond_the_bound_are_counted_and_not_told() {
+        let mut scrape = Scrape::at(Timestamp::ZERO, fleet::Fleet::default(), BTreeMap::new());
+        let told = |service: usize, count: usize| {
+            (0..count).map(|slot| instances::Instance::of(&format!("s{service}"), slot)).collect::<Vec<_>>()
+        };
+        scrape.tell(told(1, INSTANCES - 1));
+        assert_eq!((scrape.instances.len(), scrape.left_out), (INSTANCES - 1, 0));
+        scrape.tell(told(2, 3));
+        scrape.tell(told(3, 4));
+        let text = scrape.text();
+        let series = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!(series("windlass_instance_healthy{"), INSTANCES);
+        assert_eq!(series("windlass_instance_runs_total{"), INSTANCES);
+        assert!(text.contains("service=\"s2\"") && !text.contains("service=\"s3\""), "the first ones");
+        assert!(text.lines().any(|line| line == "windlass_metrics_instances_left_out 6.0"), "{}", {
+            text.lines().filter(|line| line.contains("left_out")).collect::<Vec<_>>().join("\n")
+        });
     }
 }

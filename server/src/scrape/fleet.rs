@@ -16,7 +16,7 @@ use crate::coordinator::Coordinator;
 const DEPTH: usize = 4;
 
 /// Its metrics.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Fleet {
     name: String,
     started: Timestamp,

@@ -10,7 +10,7 @@ use windlass_core::service::Slots;
 use windlass_core::view::{self, StatusView};
 use windlass_core::{HostId, RolloutId, ServiceId, Timestamp};
 
-use super::{INSTANCES, ROLLOUTS, Scrape, fleet, hosts, instances, routes, services};
+use super::{ROLLOUTS, Scrape, fleet, hosts, instances, routes, services};
 use crate::config::Detail;
 use crate::coordinator::Coordinator;
 use crate::engine;
@@ -34,16 +34,8 @@ pub(crate) fn gather(
     handshakes: BTreeMap<&'static str, u64>,
 ) -> Scrape {
     let now = coordinator.ledger.now();
-    let mut scrape = Scrape {
-        now,
-        fleet: fleet::look(coordinator, &place.data, place.backup_every),
-        routes: routes::Routes::default(),
-        hosts: Vec::new(),
-        services: Vec::new(),
-        instances: Vec::new(),
-        left_out: 0,
-        handshakes,
-    };
+    let fleet = fleet::look(coordinator, &place.data, place.backup_every);
+    let mut scrape = Scrape::at(now, fleet, handshakes);
     if place.detail == Detail::Fleet {
         return scrape;
     }
@@ -72,10 +64,7 @@ pub(crate) fn gather(
         });
         let Some(service) = looked else { continue };
         if place.detail == Detail::Instances {
-            let room = INSTANCES.saturating_sub(scrape.instances.len());
-            let all = instances::look(service.view(), &fresh);
-            scrape.left_out += all.len().saturating_sub(room);
-            scrape.instances.extend(all.into_iter().take(room));
+            scrape.tell(instances::look(service.view(), &fresh));
         }
         scrape.services.push(service);
     }

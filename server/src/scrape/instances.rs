@@ -28,6 +28,23 @@ pub(super) struct Instance {
 }
 
 impl Instance {
+    /// A healthy one that nobody measured.
+    #[cfg(test)]
+    pub(super) fn of(service: &str, slot: usize) -> Self {
+        Self {
+            environment: "default".to_owned(),
+            service: service.to_owned(),
+            release: "r1".to_owned(),
+            host: "h1".to_owned(),
+            slot: slot.to_string(),
+            id: format!("default.{service}.{slot}.r1.1"),
+            healthy: true,
+            restarts: 0,
+            oom_at: None,
+            stats: None,
+        }
+    }
+
     fn labels(&self) -> [(&'static str, &str); 6] {
         [
             ("environment", &self.environment),
