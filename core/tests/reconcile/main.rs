@@ -3,6 +3,7 @@
 
 mod asks;
 mod binds;
+mod devices;
 mod hooks;
 mod identity;
 mod lifecycle;

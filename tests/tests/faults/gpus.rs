@@ -144,12 +144,14 @@ fn a_lost_gpu_harms_nobody() {
 
     // The engine cannot give a GPU that the library still shows: the release is not blamed, and what served serves again.
     given.say(&[A, B]);
-    let failed = fleet.deploy(&web(1).with("progress_deadline", "10s"));
+    let quick = web(1).with("progress_deadline", "20s");
+    let failed = fleet.deploy(&quick);
     assert_ne!(failed.code, 0, "{}", failed.stdout);
     assert!(failed.stdout.contains("its GPU failed, not the release"), "{}", failed.stdout);
     both(&[B]);
     fleet.wait_until_serving("v1", 1, SOON);
-    fleet.deploy_ok(&web(1), "r5");
+    // The same content again, without a flag: no host has it in quarantine.
+    fleet.deploy_ok(&quick, "r5");
     fleet.wait_until_serving("v2", 1, SOON);
 
     // It is there again, and can be had.
