@@ -1,5 +1,6 @@
 //! A whole agent against a coordinator on a real TLS listener, with an engine in memory.
 
+mod narrow;
 mod traffic;
 
 use std::net::SocketAddr;

@@ -14,7 +14,7 @@ fn offer(coordinator: &Coordinator, seq: u64) {
     coordinator.say(down::Message::Routes(pb::RoutesOffer { envelope }));
 }
 
-fn report(process: u64, unrouted: u64) -> Up {
+pub(super) fn report(process: u64, unrouted: u64) -> Up {
     let at = clock::now();
     Up::Report(Box::new(IngressReport {
         process,
@@ -33,7 +33,7 @@ fn report(process: u64, unrouted: u64) -> Up {
 }
 
 /// Connects as an ingress that has nothing yet.
-async fn ingress(machine: &Machine) -> UnixStream {
+pub(super) async fn ingress(machine: &Machine) -> UnixStream {
     let path = machine.folder.path().join("agent/ingress.sock");
     let connected = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
