@@ -195,6 +195,7 @@ mod tests {
             policy: "/etc/windlass/policy.toml".into(),
             server: None,
             ingress_socket: None,
+            address: None,
             metrics: None,
         }
     }
