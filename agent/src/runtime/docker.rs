@@ -39,6 +39,7 @@ mod networks;
 mod pull;
 mod refusal;
 mod streams;
+mod users;
 
 use engine::{STOP_TIMEOUT, TIMEOUT};
 use error::refused;
@@ -155,12 +156,12 @@ impl Runtime for DockerEngine {
             networks::ensure(self.docker()?, &self.local, &launch.slot.service.environment, network).await?;
         }
         let user = self.image_user(launch).await?;
-        let binds = Call::LayDown.around(self.files.lay_down(launch, user)).await?;
+        let binds = Call::LayDown.around(self.files.lay_down(launch, user.clone())).await?;
         let name = format!("windlass.{}.{}", self.local.fleet, launch.instance);
         let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
         let access = self.access.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let body = create::body(launch, &self.local, &access, binds);
-        match Call::Create.around(self.docker()?.create_container(Some(options), body)).await {
+        let made = match Call::Create.around(self.docker()?.create_container(Some(options), body)).await {
             Ok(created) => Ok(created.id),
             // A hook runs once: whatever has its name is not it.
             Err(error) if error::status(&error) == Some(409) && launch.hook.is_none() => {
@@ -174,7 +175,10 @@ impl Runtime for DockerEngine {
                 }
                 Err(error)
             }
-        }
+        };
+        let id = made?;
+        self.hand_over(&id, launch, user.as_deref()).await?;
+        Ok(id)
     }
 
     async fn networks(&self) -> Result<Networks, RuntimeError> {

@@ -20,6 +20,7 @@ mod hooks;
 mod kills;
 mod neighbours;
 mod network;
+mod owners;
 mod registries;
 mod restore;
 mod rolling;

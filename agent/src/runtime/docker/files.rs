@@ -49,6 +49,21 @@ impl Store {
         written.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))
     }
 
+    /// Gives the files of an instance to a user and a group.
+    pub(super) async fn give(&self, launch: &Launch, owner: (u32, u32)) -> Result<(), RuntimeError> {
+        let (folder, count) = (self.folder.join(&launch.instance), launch.release.release.spec.files.len());
+        let refused = |message: String| RuntimeError::Refused {
+            doing: "give the release's files to its user",
+            message,
+        };
+        let give = move || {
+            (0..count)
+                .try_for_each(|index| chown(folder.join(index.to_string()), Some(owner.0), Some(owner.1)))
+        };
+        let given = tokio::task::spawn_blocking(give).await;
+        given.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))
+    }
+
     /// Forgets the files of every instance that is not `here`: its container was never made, or has gone, and the
     /// agent died in between.
     pub(super) async fn keep_only(&self, here: &BTreeSet<String>) {
@@ -91,17 +106,9 @@ fn sweep(folder: &Path, here: &BTreeSet<String>) -> std::io::Result<usize> {
 fn write(folder: &Path, spec: &Spec, image_user: Option<&str>) -> std::io::Result<Vec<Mount>> {
     // Names in it give nothing away, and only root looks in.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let user = spec.security.user.as_deref().or(image_user).filter(|user| !user.is_empty());
-    let owner = owner(user);
+    let owner = owner(user(spec, image_user));
     let mut binds = Vec::new();
     for (index, (target, file)) in spec.files.iter().enumerate() {
-        if let Some(user) = user.filter(|user| is_named(user) && file.mode & 0o004 == 0) {
-            return Err(std::io::Error::other(format!(
-                "mode {:04o} of `{target}` lets only its owner read it, and only the image knows the number of its user `{user}`: \
-                 write `security.user` as a number, or give the file mode 0644",
-                file.mode & 0o777
-            )));
-        }
         let content = STANDARD.decode(&file.content).map_err(std::io::Error::other)?;
         let path = folder.join(index.to_string());
         std::fs::write(&path, content)?;
@@ -126,10 +133,19 @@ fn write(folder: &Path, spec: &Spec, image_user: Option<&str>) -> std::io::Resul
     Ok(binds)
 }
 
-/// Returns whether a user is another one than root, by a name that only its image can turn into a number.
-fn is_named(user: &str) -> bool {
-    let name = user.split(':').next().unwrap_or_default();
-    name != "root" && name.parse::<u32>().is_err()
+/// The user of the instance: the release's, else the image's; `None` is root.
+fn user<'u>(spec: &'u Spec, image_user: Option<&'u str>) -> Option<&'u str> {
+    spec.security.user.as_deref().or(image_user).filter(|user| !user.is_empty())
+}
+
+/// The user of the instance, if it is another one than root, by a name that only its image can turn into a number, and a file is for
+/// its owner alone.
+pub(super) fn named_owner<'u>(spec: &'u Spec, image_user: Option<&'u str>) -> Option<&'u str> {
+    let is_private = spec.files.values().any(|file| file.mode & 0o004 == 0);
+    user(spec, image_user).filter(|user| {
+        let name = user.split(':').next().unwrap_or_default();
+        is_private && name != "root" && name.parse::<u32>().is_err()
+    })
 }
 
 /// `1000` or `1000:1000`; a name says nothing outside its image.
@@ -174,18 +190,17 @@ mod tests {
         let own = std::fs::metadata(dir.path()).unwrap();
         let owner = format!("{}:{}", own.uid(), own.gid());
         let write = |mode, own, user| write(&dir.path().join("web"), &of(mode, own), user).map(drop);
-        assert!(
-            write(0o600, None, Some("app")).unwrap_err().to_string().contains("`security.user` as a number")
-        );
-        assert!(write(0o640, Some("app"), None).is_err(), "the release's own user by name");
-        for (mode, own, user) in [
-            (0o600, None, Some(owner.as_str())),
-            (0o644, None, Some("app")),
-            (0o600, None, Some("root")),
-            (0o600, None, Some("")),
-            (0o600, Some(owner.as_str()), Some("app")),
+        for (mode, own, user, named) in [
+            (0o600, None, Some("app"), Some("app")),
+            (0o640, Some("app:keys"), Some("other"), Some("app:keys")),
+            (0o600, None, Some(owner.as_str()), None),
+            (0o644, None, Some("app"), None),
+            (0o600, None, Some("root"), None),
+            (0o600, None, Some(""), None),
+            (0o600, Some(owner.as_str()), Some("app"), None),
         ] {
             assert!(write(mode, own, user).is_ok(), "{mode:o} {own:?} {user:?}");
+            assert_eq!(named_owner(&of(mode, own), user), named, "{mode:o} {own:?} {user:?}");
         }
         if own.uid() == 0 {
             write(0o600, None, Some("1000:1001")).unwrap();

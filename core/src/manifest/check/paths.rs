@@ -66,21 +66,6 @@ fn files<'m>(manifest: &'m Manifest, taken: &mut BTreeMap<&'m str, String>, find
             }
             (Some(_), None) | (None, Some(_)) => {}
         }
-        let at = ["files", target.as_str(), "mode"];
-        match &manifest.security.user {
-            _ if file.mode.0 & 0o004 != 0 => {}
-            Some(user) if is_named(&user.0) => findings.error(
-                &at,
-                "lets only the owner read the file, and the owner of a file cannot be a user that only the image knows",
-                "write `security.user` as a number, or give the file mode `0644`",
-            ),
-            Some(_) => {}
-            None => findings.warning(
-                &at,
-                "lets only the image's user read the file: a host refuses it if the image has that user by name",
-                "`security: { user: \"1000:1000\" }` names the owner; or give the file mode `0644`",
-            ),
-        }
     }
     if manifest.files.len() > MAX_FILES {
         findings.error(
@@ -89,12 +74,6 @@ fn files<'m>(manifest: &'m Manifest, taken: &mut BTreeMap<&'m str, String>, find
             "put many files into a volume or the image",
         );
     }
-}
-
-/// Returns whether a user has a name that only its image can turn into a number.
-fn is_named(user: &str) -> bool {
-    let name = user.split(':').next().unwrap_or_default();
-    name != "root" && name.parse::<u32>().is_err()
 }
 
 /// A path that something is mounted at: good, not the kernel's, and not taken.
