@@ -2,14 +2,14 @@
 
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use windlass_core::{EnvironmentId, ServiceName};
 use windlass_process::completions::mended;
 
+use super::near::shortest;
 use crate::args::{Cli, CompleteArgs, CompletionsArgs, Global};
 use crate::client::Client;
 use crate::context::Context;
@@ -181,23 +181,6 @@ async fn ask(kind: Kind, word: &str, global: &Global) -> Result<Vec<String>, Ctl
 async fn releases(service: &str, context: &Context, client: &mut Client) -> Result<Vec<String>, CtlError> {
     let service = context.service(service, client).await?;
     Ok(client.releases(&service).await?.into_iter().map(|one| one.release.to_string()).collect())
-}
-
-/// Each service by the shortest name that means it.
-pub(super) fn shortest(
-    services: &[(ServiceName, EnvironmentId)],
-    usual: Option<&EnvironmentId>,
-) -> Vec<String> {
-    let mut counts: BTreeMap<ServiceName, usize> = BTreeMap::new();
-    services.iter().for_each(|(name, _)| *counts.entry(name.clone()).or_default() += 1);
-    let short = |name: &ServiceName, environment: &EnvironmentId| match usual {
-        Some(usual) => usual == environment,
-        None => counts.get(name) == Some(&1),
-    };
-    let text = |(name, environment): &(ServiceName, EnvironmentId)| {
-        if short(name, environment) { name.to_string() } else { format!("{environment}/{name}") }
-    };
-    services.iter().map(text).collect()
 }
 
 #[cfg(test)]

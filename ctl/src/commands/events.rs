@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 use windlass_core::view::EventView;
+use windlass_core::{HostId, ServiceId};
 use windlass_process::{Backoff, backoff, report};
 
+use super::near;
 use crate::args::{EventsArgs, Global};
-use crate::client::{CallError, EventItem, EventQuery, EventStream};
+use crate::client::{CallError, Client, EventItem, EventQuery, EventStream};
 use crate::clock;
 use crate::context::Context;
 use crate::error::CtlError;
@@ -16,6 +18,7 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::session::Session;
 use crate::table::printable;
+use crate::unknown::Unknown;
 
 /// The interval of looks at the certificate's age.
 const FRESH: Duration = Duration::from_secs(1);
@@ -24,9 +27,13 @@ pub(super) async fn run(args: &EventsArgs, global: &Global, printer: &Printer) -
     let context = Context::load(global)?;
     let mut session = context.session().await?;
     let service = match &args.service {
-        Some(name) => context.service(name, &mut session.client()).await?.to_string(),
-        None => String::new(),
+        Some(name) => Some(context.service(name, &mut session.client()).await?),
+        None => None,
     };
+    if args.follow {
+        note_unknown(&context, service.as_ref(), args.host.as_ref(), &mut session.client(), printer).await;
+    }
+    let service = service.map(|id| id.to_string()).unwrap_or_default();
     let query = EventQuery {
         tail: args.tail.min(1000),
         follow: args.follow,
@@ -61,6 +68,22 @@ pub(super) async fn run(args: &EventsArgs, global: &Global, printer: &Printer) -
                 followed.lost();
             }
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Notes that a name is waited for: a service or host that is followed may still come, or its name is wrong.
+async fn note_unknown(
+    context: &Context,
+    service: Option<&ServiceId>,
+    host: Option<&HostId>,
+    client: &mut Client,
+    printer: &Printer,
+) {
+    let service = service.cloned().map(Unknown::Service);
+    for wanted in service.into_iter().chain(host.cloned().map(Unknown::Host)) {
+        if let Some(note) = near::awaited(&wanted, client, context.config.environment.as_ref()).await {
+            printer.note(&note);
         }
     }
 }

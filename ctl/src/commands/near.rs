@@ -1,5 +1,7 @@
-//! Finds the known name nearest to an unknown one. Asks the coordinator only after a command has failed.
+//! Finds the known name nearest to an unknown one. Asks the coordinator only after a command has failed, and where one waits for
+//! a name that may still come.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -7,8 +9,8 @@ use std::time::Duration;
 use windlass_core::manifest::closest;
 use windlass_core::{EnvironmentId, HostId, ServiceId, ServiceName};
 
-use super::complete::shortest;
 use crate::args::Global;
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::{CtlError, Failure};
 use crate::exit::Exit;
@@ -59,18 +61,68 @@ pub(super) async fn suggested(error: CtlError, global: &Global) -> CtlError {
 async fn nearest(unknown: &Unknown, global: &Global) -> Result<Option<String>, CtlError> {
     let context = Context::load(global)?;
     let session = context.session().await?;
-    let mut client = session.client();
-    Ok(match unknown {
+    let usual = global.environment.as_ref().or(context.config.environment.as_ref());
+    Ok(match look(unknown, &mut session.client(), usual).await? {
+        Look::Near(hint) => Some(hint),
+        Look::Known | Look::Unlike => None,
+    })
+}
+
+/// The fleet's answer about a name.
+enum Look {
+    /// The fleet has it.
+    Known,
+    /// The fleet has a near one, says a hint.
+    Near(String),
+    /// The fleet has nothing like it.
+    Unlike,
+}
+
+async fn look(
+    wanted: &Unknown,
+    client: &mut Client,
+    usual: Option<&EnvironmentId>,
+) -> Result<Look, CtlError> {
+    let (is_known, hint) = match wanted {
         Unknown::Service(wanted) => {
             let known = client.status("").await?.into_iter().map(|seen| (seen.service, seen.environment));
-            let usual = global.environment.as_ref().or(context.config.environment.as_ref());
-            service(wanted, known.collect(), usual)
+            let known: Vec<_> = known.collect();
+            let is_wanted = |(name, at): &(_, _)| *name == wanted.name && *at == wanted.environment;
+            (known.iter().any(is_wanted), service(wanted, known, usual))
         }
         Unknown::Host(wanted) => {
             let hosts: Vec<HostId> = client.hosts().await?.into_iter().map(|host| host.name).collect();
-            closest(wanted.as_str(), others(wanted.as_str(), hosts.iter().map(HostId::as_str))).map(meant)
+            (hosts.contains(wanted), host(wanted, &hosts))
         }
+    };
+    Ok(match hint {
+        _ if is_known => Look::Known,
+        Some(hint) => Look::Near(hint),
+        None => Look::Unlike,
     })
+}
+
+/// A hint at the host that was meant.
+pub(super) fn host(wanted: &HostId, known: &[HostId]) -> Option<String> {
+    closest(wanted.as_str(), others(wanted.as_str(), known.iter().map(HostId::as_str))).map(meant)
+}
+
+/// The note of a command that waits for a name which the fleet does not have and may still get; `None` if it has it, or does not
+/// say in time.
+pub(super) async fn awaited(
+    wanted: &Unknown,
+    client: &mut Client,
+    usual: Option<&EnvironmentId>,
+) -> Option<String> {
+    let name = match wanted {
+        Unknown::Service(id) => format!("service `{id}`"),
+        Unknown::Host(host) => format!("host `{host}`"),
+    };
+    match tokio::time::timeout(DEADLINE, look(wanted, client, usual)).await {
+        Ok(Ok(Look::Near(hint))) => Some(format!("the fleet has no {name}, waiting for it; {hint}")),
+        Ok(Ok(Look::Unlike)) => Some(format!("the fleet has no {name}, waiting for it")),
+        Ok(Ok(Look::Known) | Err(_)) | Err(_) => None,
+    }
 }
 
 fn meant(name: &str) -> String {
@@ -109,6 +161,23 @@ fn service(
         Some(format!("`{name}` exists in environment `{at}`"))
     };
     near(&|_, at| *at == wanted.environment).or_else(elsewhere).or_else(|| near(&|_, _| true))
+}
+
+/// Each service by the shortest name that means it.
+pub(super) fn shortest(
+    services: &[(ServiceName, EnvironmentId)],
+    usual: Option<&EnvironmentId>,
+) -> Vec<String> {
+    let mut counts: BTreeMap<ServiceName, usize> = BTreeMap::new();
+    services.iter().for_each(|(name, _)| *counts.entry(name.clone()).or_default() += 1);
+    let short = |name: &ServiceName, environment: &EnvironmentId| match usual {
+        Some(usual) => usual == environment,
+        None => counts.get(name) == Some(&1),
+    };
+    let text = |(name, environment): &(ServiceName, EnvironmentId)| {
+        if short(name, environment) { name.to_string() } else { format!("{environment}/{name}") }
+    };
+    services.iter().map(text).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use windlass_core::view::HostView;
 use windlass_core::{HostId, Span};
 use windlass_process::report::chain;
 
+use super::near;
 use crate::args::{Global, WaitArgs};
 use crate::client::Client;
 use crate::context::Context;
@@ -43,7 +44,7 @@ pub(crate) enum WaitError {
         source: Box<SessionError>,
     },
     #[error("host `{host}` is not ready after {after}: {why}")]
-    Host { host: HostId, after: Span, why: String },
+    Host { host: HostId, after: Span, why: String, near: Option<String> },
 }
 
 impl Failure for WaitError {
@@ -52,8 +53,9 @@ impl Failure for WaitError {
             Self::Coordinator { .. } => {
                 Some("its log says why it does not run; wait longer with `--timeout 2m`".to_owned())
             }
-            Self::Host { host, why, .. } if why == NOT_JOINED => {
-                Some(format!("join it: `windlass host token {host}`, then `windlass-agent join` there"))
+            Self::Host { host, why, near, .. } if why == NOT_JOINED => {
+                let join = format!("join it: `windlass host token {host}`, then `windlass-agent join` there");
+                Some(near.iter().cloned().chain([join]).collect::<Vec<_>>().join(" Else "))
             }
             Self::Host { host, .. } => {
                 Some(format!("see `windlass host show {host}`, and the log of its agent"))
@@ -72,9 +74,19 @@ pub(super) async fn run(args: &WaitArgs, global: &Global, printer: &Printer) -> 
     let session = answering(&context.fleet, &context.config, (deadline, args.timeout)).await?;
     let mut client = session.client();
     for host in &args.hosts {
-        while let Err(why) = readiness(&mut client, host).await? {
+        let mut is_told = false;
+        loop {
+            let hosts = client.hosts().await?;
+            let Err(why) = among(&hosts, host) else { break };
+            let names: Vec<HostId> = hosts.into_iter().map(|host| host.name).collect();
+            let near = near::host(host, &names).filter(|_| why == NOT_JOINED);
+            // It may still join, so that a near name is no error before the timeout.
+            if let Some(hint) = near.as_ref().filter(|_| !is_told) {
+                printer.note(&format!("host `{host}` has not joined, waiting for it; {hint}"));
+                is_told = true;
+            }
             if Instant::now() >= deadline {
-                return Err(WaitError::Host { host: host.clone(), after: args.timeout, why }.into());
+                return Err(WaitError::Host { host: host.clone(), after: args.timeout, why, near }.into());
             }
             sleep(PAUSE).await;
         }
@@ -110,8 +122,11 @@ pub(super) async fn answering(
 
 /// Whether a host can take slots now; else why not.
 pub(super) async fn readiness(client: &mut Client, host: &HostId) -> Result<Result<(), String>, CtlError> {
-    let hosts = client.hosts().await?;
-    Ok(hosts.iter().find(|seen| seen.name == *host).map_or_else(|| Err(NOT_JOINED.to_owned()), of))
+    Ok(among(&client.hosts().await?, host))
+}
+
+fn among(hosts: &[HostView], host: &HostId) -> Result<(), String> {
+    hosts.iter().find(|seen| seen.name == *host).map_or_else(|| Err(NOT_JOINED.to_owned()), of)
 }
 
 fn of(host: &HostView) -> Result<(), String> {
@@ -141,6 +156,7 @@ mod tests {
             host: "web-3".parse().unwrap(),
             after: windlass_core::Span::from_millis(3000),
             why: why.to_owned(),
+            near: None,
         };
         let hint = error(NOT_JOINED).hint().unwrap();
         assert!(hint.contains("windlass host token web-3") && !hint.contains("host show"), "{hint}");

@@ -64,3 +64,28 @@ fn names_that_the_fleet_has_are_answered() {
         assert_eq!(code, 0, "{args:?}: {stderr}");
     }
 }
+
+#[test]
+fn what_may_still_come_is_waited_for_with_a_near_name() {
+    let (code, _, stderr, _) = run(fleet(), &["wait", "egde-1", "--timeout", "1s"]);
+    assert_eq!(code, 5, "{stderr}");
+    let note = "host `egde-1` has not joined, waiting for it; did you mean `edge-1`?";
+    assert_eq!(stderr.matches(note).count(), 1, "{stderr}");
+    let hint = "hint: did you mean `edge-1`? Else join it: `windlass host token egde-1`";
+    assert!(stderr.contains(hint), "{stderr}");
+    let (_, _, stderr, _) = run(fleet(), &["wait", "edge-2", "--timeout", "1s"]);
+    assert!(!stderr.contains("did you mean") && stderr.contains("hint: join it"), "{stderr}");
+    #[rustfmt::skip]
+    let table: [(&[&str], Option<&str>); 5] = [
+        (&["events", "-f", "--service", "wbe"],    Some("the fleet has no service `default/wbe`, waiting for it; did you mean `web`?")),
+        (&["events", "-f", "--host", "egde-1"],    Some("the fleet has no host `egde-1`, waiting for it; did you mean `edge-1`?")),
+        (&["events", "-f", "--host", "gpu-7"],     Some("the fleet has no host `gpu-7`, waiting for it")),
+        (&["events", "-f", "--service", "web"],    None),
+        (&["events", "-f", "--host", "edge-1"],    None),
+    ];
+    for (args, note) in table {
+        let (_, _, stderr, _) = run(fleet(), args);
+        assert_eq!(stderr.contains("waiting for it"), note.is_some(), "{args:?}: {stderr}");
+        assert!(stderr.contains(note.unwrap_or_default()), "{args:?}: {stderr}");
+    }
+}
