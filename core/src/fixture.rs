@@ -146,7 +146,7 @@ pub(crate) fn instance(slot: &SlotId, digest: Digest, release: &Release, state: 
         endpoints: BTreeMap::from([("http".into(), format!("10.0.0.1:{}", 20_000 + slot.index))]),
         restarts: 0,
         generation: 0,
-        undecided: false,
+        readiness_unknown: false,
         side: crate::traffic::PortSide::A,
         vitals: Default::default(),
     }

@@ -206,8 +206,8 @@ pub struct Instance {
     pub generation: u64,
     /// It runs since before its agent began, and its probes have said neither yes nor no since. Then nobody knows
     /// whether it serves.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub undecided: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "undecided")]
+    pub readiness_unknown: bool,
     /// Which of its slot's two ports it has.
     #[serde(default, skip_serializing_if = "PortSide::is_first")]
     pub side: PortSide,

@@ -45,3 +45,17 @@ fn no_field_of_an_observation_is_long() {
     assert!(len <= 4 * TEXT.max(1024), "{path} has {len} bytes");
     assert!(serde_json::to_string(&seen).unwrap().len() < 64 << 10);
 }
+
+#[test]
+fn an_agent_of_the_version_before_says_undecided() {
+    let instance = |name: &str| {
+        let instance = json!({
+            "id": "i", "container": "c", "release": Digest::of(b"r1"), "counter": "r1", "state": "unready",
+            "since": Timestamp::ZERO, "available": false, "endpoints": {}, "restarts": 0, name: true,
+        });
+        serde_json::from_value::<Instance>(instance).unwrap()
+    };
+    let seen = instance("readiness_unknown");
+    assert!(seen.readiness_unknown && seen == instance("undecided"));
+    assert_eq!(serde_json::to_value(&seen).unwrap()["readiness_unknown"], true);
+}

@@ -194,3 +194,34 @@ fn delay(memory: &mut Memory, slot: &SlotId, code: TroubleCode, what: &str, now:
     let retry = Retry::after(before, trouble, now, START_DELAY.0, START_DELAY.1);
     memory.volatile.steps.insert(slot.clone(), retry);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Span;
+
+    #[test]
+    fn a_registry_says_when_it_is_asked_again_up_to_a_minute() {
+        let failure = |retry_after: Option<u64>| PullFailure::Transient {
+            message: "429".to_owned(),
+            retry_after: retry_after.map(Span::from_secs),
+        };
+        let now = Timestamp::from_millis(1_000_000);
+        #[rustfmt::skip]
+        let table = [
+            ("it says nothing",         failure(None),      1),
+            ("sooner than we would",    failure(Some(0)),   1),
+            ("later than we would",     failure(Some(30)),  30),
+            ("a day",                   failure(Some(86_400)), 60),
+            ("a failure is no request", PullFailure::Failed("404".to_owned()), 5),
+        ];
+        for (case, failure, seconds) in table {
+            let retry = pull_failed(None, &failure, 1, now);
+            assert_eq!(retry.not_before, now + Duration::from_secs(seconds), "{case}");
+        }
+        // A later answer without a time is tried with pauses again, and another plan begins anew.
+        let first = pull_failed(None, &failure(Some(30)), 1, now);
+        let second = pull_failed(Some(&first), &failure(None), 1, now);
+        assert_eq!(second.not_before, now + Duration::from_secs(2));
+    }
+}

@@ -87,7 +87,9 @@ fn instance(turn: &Turn<'_>, want: Option<&PlanSlot>, seen: &Container) -> Insta
         restarts: at.restarts,
         generation: seen.generation,
         side: if seen.side == 0 { PortSide::A } else { PortSide::B },
-        undecided: turn.spec(&seen.release).is_some() && !at.ready && is_undecided(turn, seen, state),
+        readiness_unknown: turn.spec(&seen.release).is_some()
+            && !at.ready
+            && is_readiness_unknown(turn, seen, state),
         vitals: vitals(turn, seen, (state, at.proven)),
     }
 }
@@ -113,7 +115,7 @@ fn vitals(turn: &Turn<'_>, seen: &Container, (state, proven): (InstanceState, bo
 
 /// Returns whether only its probes can tell if the instance serves, and they have not yet. An instance that the agent
 /// has seen to start has not served.
-fn is_undecided(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> bool {
+fn is_readiness_unknown(turn: &Turn<'_>, seen: &Container, state: InstanceState) -> bool {
     let ContainerState::Running { started_at } = seen.state else { return false };
     let decided = seen.health.as_ref().is_some_and(|health| health.decided);
     let may_be_ready = matches!(state, InstanceState::Starting | InstanceState::Unready);

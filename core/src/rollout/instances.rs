@@ -139,5 +139,5 @@ fn member(seen: &SlotObservation, release: ReleaseRef) -> Option<&Instance> {
 /// Whether it was ready, is not now, and its probes say so. One whose container somebody has paused says nothing of its release.
 fn is_unready(instance: &Instance) -> bool {
     let is_paused = instance.vitals.not_ready.as_ref().is_some_and(|why| why.cause == Cause::Paused);
-    instance.state == InstanceState::Unready && !instance.undecided && !is_paused
+    instance.state == InstanceState::Unready && !instance.readiness_unknown && !is_paused
 }

@@ -238,7 +238,7 @@ impl<'a> SlotFacts<'a> {
         let mut staying = seen.instances.iter().filter(stays);
         if staying.clone().any(|instance| is_healthy(instance) && !self.intent.is_draining(instance)) {
             Certainty::Yes
-        } else if staying.any(|instance| is_healthy(instance) || instance.undecided) {
+        } else if staying.any(|instance| is_healthy(instance) || instance.readiness_unknown) {
             // It drains; or its agent has begun anew, and has no answer yet of what runs.
             Certainty::Maybe
         } else {

@@ -408,11 +408,11 @@ fn an_agent_without_memory_waits_for_answers_before_it_judges() {
     world.silent = true;
     world.run(secs(60));
     assert_eq!(world.picture(&slot(0)), "r1 unready", "not asked for long enough to be condemned");
-    assert!(world.seen(&slot(0)).instances[0].undecided, "and nobody knows whether it serves");
+    assert!(world.seen(&slot(0)).instances[0].readiness_unknown, "and nobody knows whether it serves");
     world.silent = false;
     world.run(secs(60));
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
-    assert!(!world.seen(&slot(0)).instances[0].undecided);
+    assert!(!world.seen(&slot(0)).instances[0].readiness_unknown);
 }
 
 /// One bad answer of a service that is slow for a moment is not yet a verdict: its probes may be wrong a few times.
@@ -424,16 +424,16 @@ fn an_older_instance_has_its_time_until_its_probes_decide() {
     world.run(secs(3600));
     world.memory = Memory::of_new_host();
     world.observed.watching_since = world.now;
-    world.undecided = true;
+    world.readiness_unknown = true;
     world.run(secs(10));
     assert_eq!(world.picture(&slot(0)), "r1 unready", "it is not condemned for a first answer");
-    world.undecided = false;
+    world.readiness_unknown = false;
     world.run(secs(60));
     assert_eq!(world.picture(&slot(0)), "r1 healthy+");
 
     world.memory = Memory::of_new_host();
     world.observed.watching_since = world.now;
-    world.undecided = true;
+    world.readiness_unknown = true;
     world.run(secs(3600));
     assert_eq!(world.picture(&slot(0)), "r1 failed", "but not for ever");
 }
@@ -469,7 +469,10 @@ fn started_instance_serves_only_after_a_probe() {
     world.plan(vec![good(0, one)]);
     world.run(secs(60));
     let seen = &world.seen(&slot(0)).instances[0];
-    assert_eq!((seen.state, seen.undecided), (windlass_core::observation::InstanceState::Starting, false));
+    assert_eq!(
+        (seen.state, seen.readiness_unknown),
+        (windlass_core::observation::InstanceState::Starting, false)
+    );
 }
 
 #[test]

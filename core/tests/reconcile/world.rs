@@ -60,7 +60,7 @@ pub struct World {
     /// Probes do not answer.
     pub silent: bool,
     /// Probes answer, and by their counts have said neither yes nor no.
-    pub undecided: bool,
+    pub readiness_unknown: bool,
     /// Steps that were begun and have not ended.
     pub pending: Vec<Step>,
     /// Things happen between decision and deed.
@@ -102,7 +102,7 @@ impl World {
             stuck: false,
             pending: Vec::new(),
             silent: false,
-            undecided: false,
+            readiness_unknown: false,
             lazy: false,
             asks: Vec::new(),
             checks: Vec::new(),
@@ -333,7 +333,7 @@ impl World {
             }
             let (unbroken, was_ready) = (ready, over(behaviour.ready_after));
             let live = !over(behaviour.hangs_after);
-            let (silent, decided) = (self.silent, !self.undecided);
+            let (silent, decided) = (self.silent, !self.readiness_unknown);
             seen.health = (!silent).then_some(Health {
                 ready: ready && decided,
                 since: since.1,

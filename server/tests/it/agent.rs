@@ -305,7 +305,7 @@ pub(crate) fn instance(slot: &SlotId, release: Digest, state: InstanceState) -> 
         endpoints: BTreeMap::new(),
         restarts: 0,
         generation: 0,
-        undecided: false,
+        readiness_unknown: false,
         side: windlass_core::traffic::PortSide::A,
         vitals: Default::default(),
     }
@@ -385,6 +385,13 @@ pub(crate) async fn play(mut agent: Agent, mut link: Link) -> (Agent, Status) {
                 let kept = agent.kept.get(&asked.digest.parse().unwrap()).cloned().unwrap_or_default();
                 let report = pb::ReleaseReport { digest: asked.digest, envelope: kept.into() };
                 link.say(Say::Release(report)).await;
+            }
+            Ok(Hear::LogRequest(asked)) => {
+                let (instance, text) = ("one".to_owned(), format!("a line of {}", agent.host));
+                let line = pb::LogLine { at: 1, instance, text, ..pb::LogLine::default() };
+                let (request, lines) = (asked.request, vec![line]);
+                link.say(Say::LogLines(pb::LogLines { request, lines, end: true, ..Default::default() }))
+                    .await;
             }
             Ok(Hear::Routes(offer)) => {
                 let report = agent.ingress.as_ref().unwrap().take(&offer.envelope);

@@ -116,7 +116,7 @@ fn instance(slot: &PlanSlot, release: Digest, state: InstanceState) -> Instance 
         endpoints: BTreeMap::from([("http".to_owned(), "127.0.0.1:20000".to_owned())]),
         restarts: 0,
         generation: slot.generation,
-        undecided: false,
+        readiness_unknown: false,
         side: windlass_core::traffic::PortSide::A,
         vitals: Default::default(),
     }

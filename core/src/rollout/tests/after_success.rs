@@ -189,8 +189,8 @@ fn a_hole_in_the_observations_fires_nothing_by_itself() {
         ),
         (
             "its agent has no answer yet",
-            |trial| trial.one(1).undecided = true,
-            |trial| trial.one(1).undecided = false,
+            |trial| trial.one(1).readiness_unknown = true,
+            |trial| trial.one(1).readiness_unknown = false,
         ),
         (
             "its host has said nothing of the slot",

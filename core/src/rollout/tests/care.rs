@@ -43,14 +43,14 @@ impl Cared {
     }
 
     /// The host says that `release` runs there, in this state.
-    fn sees(&mut self, n: usize, release: &Release, state: InstanceState, undecided: bool) {
+    fn sees(&mut self, n: usize, release: &Release, state: InstanceState, readiness_unknown: bool) {
         let slot = self.slot(n);
         let member = self.fleet.members.get_mut(self.slots[&slot].host()).unwrap();
         let observation = Arc::make_mut(member.observation.as_mut().unwrap());
         let seen = observation.slots.iter_mut().find(|seen| seen.slot == slot).unwrap();
         seen.release = Some(self.slots[&slot].release());
         seen.instances = vec![instance(&slot, reference(release).digest, release, state)];
-        seen.instances[0].undecided = undecided;
+        seen.instances[0].readiness_unknown = readiness_unknown;
     }
 
     /// The rollout to r2 ended without it: it waits there with r1.
@@ -146,9 +146,9 @@ fn straggler_stops_only_while_enough_others_serve() {
     for (case, seen, begun) in table {
         let mut cared = Cared::new("stop_first");
         let r1 = cared.r1.clone();
-        for (n, (state, undecided)) in seen.into_iter().enumerate() {
+        for (n, (state, readiness_unknown)) in seen.into_iter().enumerate() {
             cared.waits_with_r1(n);
-            cared.sees(n, &r1, state, undecided);
+            cared.sees(n, &r1, state, readiness_unknown);
         }
         assert_eq!(cared.step().len(), begun, "{case}");
     }

@@ -125,7 +125,7 @@ impl Midway {
     /// Its agent has begun anew, and has no answer yet of what runs there.
     pub(crate) fn forgets(&mut self, n: usize) {
         for seen in &mut self.seen(n).instances {
-            (seen.state, seen.available, seen.undecided) = (InstanceState::Starting, false, true);
+            (seen.state, seen.available, seen.readiness_unknown) = (InstanceState::Starting, false, true);
         }
     }
 

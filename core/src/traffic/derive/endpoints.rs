@@ -86,7 +86,7 @@ impl<'a> Places<'a> {
                 (serves || self.was_there(host, instance)).then_some(false)
             }
             // Its agent began a moment ago, and has not asked it often enough.
-            InstanceState::Starting | InstanceState::Unready if instance.undecided => {
+            InstanceState::Starting | InstanceState::Unready if instance.readiness_unknown => {
                 self.was_there(host, instance).then_some(told)
             }
             InstanceState::Pulling

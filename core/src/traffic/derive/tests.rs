@@ -133,7 +133,7 @@ impl World {
             endpoints: endpoints.into(),
             restarts: 0,
             generation: 0,
-            undecided: false,
+            readiness_unknown: false,
             side: if release.counter.0.is_multiple_of(2) { PortSide::A } else { PortSide::B },
             vitals: Vitals::default(),
         };
@@ -293,18 +293,19 @@ fn states_decide_who_gets_requests() {
 #[test]
 fn an_agent_that_begins_again_takes_nothing_from_the_table() {
     let mut world = World::new(1);
-    let undecided = |world: &mut World| {
+    let readiness_unknown = |world: &mut World| {
         let instance = world.instance(0);
-        (instance.state, instance.available, instance.undecided) = (InstanceState::Unready, false, true);
+        (instance.state, instance.available, instance.readiness_unknown) =
+            (InstanceState::Unready, false, true);
     };
-    undecided(&mut world);
+    readiness_unknown(&mut world);
     assert_eq!(world.next(), [], "it was not there before");
     world.instance(0).state = InstanceState::Healthy;
     world.instance(0).available = true;
     assert_eq!(world.next().len(), 1);
-    undecided(&mut world);
+    readiness_unknown(&mut world);
     assert_eq!(world.next().len(), 1, "nobody knows");
-    world.instance(0).undecided = false;
+    world.instance(0).readiness_unknown = false;
     assert_eq!(world.next(), [], "its probes have said no");
     world.instance(0).state = InstanceState::Healthy;
     assert_eq!(world.next().len(), 1, "a good release serves as soon as it is ready");
@@ -617,12 +618,12 @@ proptest! {
         steps in prop::collection::vec((0_u32..4, 1_u64..4, any_state(), any_phase(), any::<[bool; 6]>(), any::<u16>()), 1..30),
     ) {
         let mut world = World::new(2);
-        for (n, counter, state, phase, [undecided, good, moving, recovering, removed, fallback], port) in steps {
+        for (n, counter, state, phase, [readiness_unknown, good, moving, recovering, removed, fallback], port) in steps {
             let release = world.add("web", counter);
             world.place("web", n, release, phase);
             world.shows("web", n, release, state);
             let instance = world.instance(n);
-            instance.undecided = undecided;
+            instance.readiness_unknown = readiness_unknown;
             if port % 3 == 0 {
                 instance.endpoints.insert("http".to_owned(), format!("9.9.9.9:{}", port % 4));
             }

@@ -231,7 +231,7 @@ fn observed(want: &windlass_core::plan::PlanSlot, releases: &Releases) -> SlotOb
         endpoints: BTreeMap::new(),
         restarts: 0,
         generation: 0,
-        undecided: false,
+        readiness_unknown: false,
         side: PortSide::A,
         vitals: Vitals::default(),
     });
