@@ -40,7 +40,7 @@ pub(crate) struct SubmitArgs {
 /// Flags of following a rollout.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct FollowArgs {
-    /// Stop following after so long (exit code 5); the rollout goes on
+    /// Follow for at most this long (then exit code 5); the rollout goes on
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     pub(crate) timeout: Span,
     /// Do not follow
@@ -138,7 +138,7 @@ pub(crate) enum RolloutCommand {
     Watch {
         /// Rollout: id or id prefix, `web@r6`, or a service (its newest)
         rollout: String,
-        /// Stop following after so long (exit code 5); the rollout goes on
+        /// Follow for at most this long (then exit code 5); the rollout goes on
         #[arg(long, value_name = "DURATION", default_value = "1h")]
         timeout: Span,
     },

@@ -135,7 +135,7 @@ pub(crate) enum HostCommand {
     Token {
         /// Host name
         host: HostId,
-        /// A label pinned on the host
+        /// A label that the host has for good; may be repeated
         #[arg(long = "label", value_name = "KEY=VALUE")]
         labels: Vec<Label>,
     },
@@ -154,9 +154,9 @@ pub(crate) enum HostCommand {
     #[command(after_help = "Examples:\n  \
         windlass host drain web-1\n  \
         windlass host drain web-1 --timeout 30m -o json\n\n\
-        A slot starts elsewhere before it stops here, at most `max_surge` of a service at a time; with `max_surge: 0`, and \
-        if it is exclusive, it stops here first, at most `max_unavailable` at a time. A slot with a named volume cannot \
-        leave, and one per host only stops. `windlass host uncordon` is the way back.\n\n\
+        Each slot starts on another host before it stops here, at most `max_surge` slots of a service at a time. Slots of an \
+        exclusive service, or of one with `max_surge: 0`, stop here first, at most `max_unavailable` at a time. A slot \
+        with a named volume stays; a slot of a service with one per host only stops. `windlass host uncordon` is the way back.\n\n\
         Exit codes: 0 the host is empty, 1 refused, 4 only slots that cannot leave are left, 5 timeout (it goes on), 6 \
         somebody uncordoned it.")]
     Drain {
@@ -212,8 +212,8 @@ pub(crate) enum HostCommand {
 #[command(after_help = "Examples:\n  \
     windlass host label web-1\n  \
     windlass host label web-1 role=db              how to get there\n\n\
-    A host keeps the labels of the token that it joined with, so that a coordinator cannot give it others. To change \
-    them it joins again.")]
+    A host has the labels of the token that it joined with, so that a coordinator cannot give it others. To change them \
+    the host joins again, with a new token: this command prints the steps. Nothing that runs there restarts.")]
 pub(crate) struct LabelArgs {
     /// Host name
     pub(crate) host: HostId,

@@ -58,7 +58,7 @@ pub(crate) struct WaitArgs {
     windlass logs web --tail 50\n  \
     windlass logs production/web -f                over restarts and rollouts\n  \
     windlass logs web --since 10m --grep timeout\n  \
-    windlass logs web --previous --tail all        runs before the present ones\n\n\
+    windlass logs web --previous --tail all        before the last restart\n\n\
     Lines of all instances are merged by time. Where lines are missing, that is said in their place, and the command \
     exits with 1.")]
 pub(crate) struct LogsArgs {
@@ -73,16 +73,16 @@ pub(crate) struct LogsArgs {
     /// Follow the service until Ctrl-C, `--until` or its removal
     #[arg(short, long, conflicts_with = "previous")]
     pub(crate) follow: bool,
-    /// From a moment on: so long ago, or `2026-11-22T13:00:00Z`
+    /// Only from this moment on: `10m` for ten minutes ago, or `2026-11-22T13:00:00Z`
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<Since>,
-    /// Before a moment
+    /// Only before this moment, written as for --since
     #[arg(long, value_name = "WHEN")]
     pub(crate) until: Option<Since>,
     /// Begin each line with its time
     #[arg(long)]
     pub(crate) timestamps: bool,
-    /// Only runs before the present ones
+    /// Only earlier runs of the containers, before their last restart
     #[arg(long)]
     pub(crate) previous: bool,
     /// Only instances of this release
@@ -141,7 +141,7 @@ pub(crate) struct EventsArgs {
     /// Go on until Ctrl-C
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// From a moment on: so long ago, or `2026-11-22T13:00:00Z`
+    /// Only from this moment on: `10m` for ten minutes ago, or `2026-11-22T13:00:00Z`
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<Since>,
     /// Only about this service, `web` or `production/web`

@@ -8,7 +8,7 @@ use super::FollowArgs;
 /// Flags of following a change.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct AttendArgs {
-    /// Stop following after so long (exit code 5); the coordinator goes on
+    /// Follow for at most this long (then exit code 5); the coordinator goes on
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     pub(crate) timeout: Span,
     /// Do not follow
@@ -42,9 +42,9 @@ fn replicas(text: &str) -> Result<u32, String> {
 #[command(after_help = "Examples:\n  \
     windlass restart web\n  \
     windlass restart production/web --timeout 5m -o json\n\n\
-    New instances of the release that the service is at: in batches, in the order and with the limits of its strategy, \
-    as a rollout that `windlass rollout` shows and steers. A slot whose new instance does not become ready keeps its old \
-    one; the restart stops there, says why, and leaves the other slots alone. Starts a stopped service.\n\n\
+    Starts new instances of the service's current release in place of the old ones, in batches and with the limits of its \
+    strategy. The restart is a rollout: `windlass rollout` shows and steers it. If a new instance does not come up, its \
+    slot keeps the old one, and the restart stops there and says why. A stopped service is started.\n\n\
     Exit codes: 0 done, 1 refused, 3 aborted, 4 paused or failed, 5 timeout (it goes on), 6 superseded.")]
 pub(crate) struct RestartArgs {
     /// The service, `web` or `production/web`

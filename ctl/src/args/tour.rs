@@ -20,7 +20,7 @@ pub(crate) struct PsArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuarantineCommand {
-    /// Contents that failed, and that hosts do not start again by themselves
+    /// Contents of releases that failed; hosts do not start them again by themselves
     #[command(after_help = "Example:\n  windlass quarantine ls web")]
     Ls {
         /// Only of this service
@@ -50,7 +50,7 @@ pub(crate) struct AuditLsArgs {
     /// From this entry on
     #[arg(long, value_name = "N")]
     pub(crate) from: Option<u64>,
-    /// From a moment on: so long ago, or `2026-11-22T13:00:00Z`
+    /// Only from this moment on: `10m` for ten minutes ago, or `2026-11-22T13:00:00Z`
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<Since>,
     /// Only by this actor, like `operator/alice` or `alice`

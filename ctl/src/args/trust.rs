@@ -139,7 +139,7 @@ pub(crate) enum TrustCommand {
     #[command(after_help = "Examples:\n  \
         windlass trust rotate 5f2a81c09d3e new-release.key\n  \
         windlass trust rotate root.key new.key --key root.key --key new.key\n\n\
-        In every role that the old one has. A new root key signs too: the thresholds of both versions count.")]
+        The new key gets every role of the old one. A new root key signs too: the thresholds of both versions count.")]
     Rotate {
         /// The key that goes: its id or the first digits, `ed25519:…`, or a PEM file
         old: String,
