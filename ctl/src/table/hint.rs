@@ -111,6 +111,22 @@ mod tests {
     }
 
     #[test]
+    fn readme_and_guide_name_the_capabilities_of_the_hint() {
+        let list = CAPABILITIES.split_once('[').and_then(|(_, rest)| rest.split_once(']')).unwrap().0;
+        let readme = include_str!("../../../README.md");
+        assert!(readme.contains(&format!("`security: {{ capabilities: [{list}] }}`")), "{list}");
+        let guide: Vec<&str> = include_str!("../../../docs/guide.md").split_whitespace().collect();
+        let guide = guide.join(" ");
+        for words in [
+            "`Operation not permitted` inside a container",
+            "`NET_RAW` for `ping`",
+            "`NET_BIND_SERVICE` for low ports",
+        ] {
+            assert!(guide.contains(words), "{words}");
+        }
+    }
+
+    #[test]
     fn a_pull_that_the_policy_forbids_leads_to_the_policy() {
         let hint = |message: &str| {
             of(&failure("pull", serde_json::json!({ "pull_failed": { "message": message } }), &[])).unwrap()

@@ -1,6 +1,7 @@
 //! The coordinator in-process, over mTLS on loopback: real listener, real store, agents that play a part.
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the answer")]
 
+mod actors;
 mod addresses;
 mod agent;
 mod attack;
@@ -12,6 +13,7 @@ mod fleet;
 mod gates;
 mod gpus;
 mod link;
+mod logs;
 mod operators;
 mod quarantine;
 mod recovery;

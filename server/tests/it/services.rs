@@ -9,13 +9,13 @@ use crate::fleet::{Fleet, until};
 use crate::release::release;
 use crate::rollouts::{deploy, fleet_of, follow, request, status};
 
-fn ranged(counter: u64, content: &str) -> Release {
+pub(crate) fn ranged(counter: u64, content: &str) -> Release {
     let mut release = release(counter, 2, content);
     release.spec.scale = Scale::Replicas { min: 1, max: 4 };
     release
 }
 
-fn asks(action: pb::ServiceAction, replicas: u32) -> pb::SteerServiceRequest {
+pub(crate) fn asks(action: pb::ServiceAction, replicas: u32) -> pb::SteerServiceRequest {
     pb::SteerServiceRequest {
         service: "default/web".to_owned(),
         action: action.into(),
@@ -25,7 +25,7 @@ fn asks(action: pb::ServiceAction, replicas: u32) -> pb::SteerServiceRequest {
     }
 }
 
-async fn steer(
+pub(crate) async fn steer(
     fleet: &Fleet,
     request: pb::SteerServiceRequest,
 ) -> Result<pb::SteerServiceResponse, tonic::Status> {

@@ -215,12 +215,31 @@ fn why_a_pull_fails_is_told_and_what_passes_is_waited_for() {
     wait_until_well(&fleet, 1);
     event(&fleet, "slot.pull_failed.over");
 
+    // So is one that answers no more often than it allows, or has a fault.
+    for (tag, status, words) in [
+        ("v4", "429 Too Many Requests", "more often than it allows"),
+        ("stubborn", "500 Internal Server Error", "cannot answer"),
+    ] {
+        busy.refuse(status, 2);
+        fleet.deploy_detached(&web(tag));
+        condition(&fleet, "pull_failed", |why| why["message"].to_string().contains(words));
+        fleet.wait_for_outcome("succeeded");
+        assert_eq!(busy.refused(), 2, "{status}");
+    }
+    // Without the right to read, waiting does not help, and what runs stays.
+    for status in ["401 Unauthorized", "403 Forbidden"] {
+        busy.refuse(status, u32::MAX);
+        let deploy = fleet.deploy(&web("v2").with("progress_deadline", "10m")).expect_code(1).to_string();
+        assert!(deploy.contains("docker login"), "{status}: {deploy}");
+        fleet.wait_until_serving("stubborn", 1, LIMIT);
+    }
+
     // A missing image will not be there later either.
     busy.refuse("404 Not Found", u32::MAX);
     let deploy = fleet.deploy(&web("v2").with("progress_deadline", "10m")).expect_code(1);
     assert!(deploy.to_string().contains("HTTP 404"), "{deploy}");
     assert!(busy.refused() > 0);
-    fleet.wait_until_serving("v1", 1, LIMIT);
+    fleet.wait_until_serving("stubborn", 1, LIMIT);
 }
 
 /// Processes of `web job` in the service's containers.
