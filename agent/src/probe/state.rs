@@ -219,7 +219,8 @@ impl State {
                 }
             }
         }
-        if !self.health.ready {
+        // A good answer of the startup probe breaks nothing, though the instance is ready only by the next probe.
+        if !self.health.ready && (no || why.is_some()) {
             self.health.unbroken = false;
         }
         if self.health.ready && self.health.live {

@@ -124,6 +124,18 @@ async fn readiness_comes_and_goes_and_only_the_status_counts() {
     assert!(details.contains(&"connection closed".to_owned()) && details.len() <= HISTORY, "{details:?}");
 }
 
+/// An agent that starts again knows since when such an instance is ready.
+#[tokio::test]
+async fn a_good_startup_probe_before_readiness_breaks_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut server = JoinSet::new();
+    server.spawn(serve(listener, |_| "HTTP/1.1 200 OK\r\n\r\n", Arc::default()));
+    let (startup, readiness) = (Some(probe(http(), 20)), Some(probe(http(), 20)));
+    let mut asked = ask(subject(port, release::Health { startup, readiness, ..release::Health::default() }));
+    asked.until(|health| health.ready && health.unbroken).await;
+}
+
 /// The address of a host may go, by DHCP or a router, while its instances serve on.
 #[tokio::test]
 async fn an_instance_is_probed_though_its_host_lost_its_address() {
