@@ -13,7 +13,7 @@ use super::error;
 const SAYINGS: &[(Kind, &[&str])] = &[
     (Kind::WrongBytes, &["verification failed for digest", "unexpected commit digest"]),
     (Kind::NoSpace, &["no space left on device", "disk quota exceeded"]),
-    (Kind::TooOften, &["toomanyrequests", "too many requests", "status: 429", "status code 429"]),
+    (Kind::TooOften, &["toomanyrequests", "too many requests", "status: 429", "status code 429", "http 429"]),
     (
         Kind::Broken,
         &[
@@ -27,9 +27,12 @@ const SAYINGS: &[(Kind, &[&str])] = &[
         ],
     ),
     (Kind::PlainHttp, &["http response to https client"]),
-    (Kind::Login, &["unauthorized", "authentication required", "no basic auth", "denied", "forbidden"]),
+    (
+        Kind::Login,
+        &["unauthorized", "authentication required", "no basic auth", "denied", "forbidden", "http 403"],
+    ),
     (Kind::NoPlatform, &["no matching manifest", "does not match the specified platform"]),
-    (Kind::Missing, &["manifest unknown", "name unknown", "not found", "no such manifest"]),
+    (Kind::Missing, &["manifest unknown", "name unknown", "not found", "no such manifest", "http 404"]),
     (
         Kind::Unreachable,
         &[
@@ -154,6 +157,9 @@ mod tests {
             ("Get \"http://10.0.0.1:5000/v2/\": dial tcp 10.0.0.1:5000: connect: connection refused", "transient", None, "cannot be reached from this host"),
             ("Get \"https://registry.example.com/v2/\": dial tcp: lookup registry.example.com on 127.0.0.53:53: no such host", "transient", None, "check its name and port"),
             ("Get \"https://registry.example.com/v2/\": net/http: TLS handshake timeout", "transient", None, "cannot be reached"),
+            ("error parsing HTTP 429 response body: unexpected end of JSON input: \"\"", "transient", None, "more often than it allows"),
+            ("error parsing HTTP 403 response body: unexpected end of JSON input: \"\"", "final", None, "docker login registry.example.com"),
+            ("error parsing HTTP 404 response body: unexpected end of JSON input: \"\"", "final", None, "push it there again"),
             ("unauthorized: authentication required", "final", None, "docker login registry.example.com"),
             ("unexpected status from HEAD request to http://10.0.0.1/v2/: 403 Forbidden", "final", None, "docker login registry.example.com"),
             ("pull access denied for web, repository does not exist or may require 'docker login'", "final", None, "as the agent's user"),
