@@ -10,7 +10,7 @@ use windlass_core::view::{ConditionView, conditions};
 use windlass_core::{HostId, SlotId, Timestamp};
 
 use crate::coordinator::Coordinator;
-use crate::ledger::WriteError;
+use crate::ledger::{State, WriteError};
 
 /// Events about what is on one host, within [`WINDOW`]: one that makes up something new all the time fills no store.
 const EVENTS: u32 = 60;
@@ -32,6 +32,21 @@ struct OfHost {
     /// Whether the host was heard of yet. Conditions of its first report are no news.
     known: bool,
     budget: (Timestamp, u32),
+}
+
+/// What `host` says of slots that are not those of another host: of these its word is none, and would be read as news of a
+/// service that it never ran.
+fn without_foreign(state: &State, host: &HostId, seen: Arc<Observation>) -> Arc<Observation> {
+    let is_foreign = |slot: &SlotId| {
+        let known = state.slots.get(&slot.service).and_then(|slots| slots.get(slot));
+        known.is_some_and(|known| known.host() != host)
+    };
+    if !seen.slots.iter().any(|of| is_foreign(&of.slot)) {
+        return seen;
+    }
+    let mut own = Arc::unwrap_or_clone(seen);
+    own.slots.retain(|of| !is_foreign(&of.slot));
+    Arc::new(own)
 }
 
 /// The key of a condition.
@@ -72,6 +87,7 @@ impl Announced {
                 self.hosts.remove(&host);
                 continue;
             };
+            let seen = coordinator.ledger.read(|state| without_foreign(state, &host, seen));
             let of_host = self.hosts.entry(host.clone()).or_default();
             for (oom, count) in of_host.ends(&seen) {
                 coordinator.metrics.restarted(oom, count);

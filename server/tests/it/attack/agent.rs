@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tonic::Code;
@@ -90,6 +91,7 @@ async fn what_a_host_says_of_slots_that_are_not_its_own_moves_nothing() {
     told(&mut link, &claims(3, &failed, InstanceState::Failed)).await;
     let shown = status(&fleet).await;
     assert_eq!((&shown["healthy"], &shown["good"]), (&2.into(), &"r2".into()), "{shown}");
+    tokio::time::sleep(Duration::from_millis(2500)).await; // conditions are told once a second
     let events = fleet.events().await;
     let odd: Vec<&String> = events[before..]
         .iter()
