@@ -50,7 +50,7 @@ pub struct Config {
     pub server: Option<String>,
     /// The socket between agent and ingress, if it is not in the agent's folder.
     pub ingress_socket: Option<PathBuf>,
-    /// The address at which published ports of this host are reached, if it is another one than at the join.
+    /// The address at which published ports of this host are reached, if it changed after the join.
     pub address: Option<String>,
     /// The address of `/metrics`; `None` if it is not served.
     pub metrics: Option<SocketAddr>,

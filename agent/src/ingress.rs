@@ -50,7 +50,7 @@ pub async fn run(options: &Options, shutdown: impl Future<Output = ()>) -> Resul
     if options.http.is_none() && options.https.is_none() {
         return Err(IngressError::NoAddress);
     }
-    if options.is_nowhere() {
+    if options.lacks_agent_and_state() {
         return Err(IngressError::NoAgent { socket: options.socket.clone() });
     }
     let certificates = match (&options.certs, options.https) {

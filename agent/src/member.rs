@@ -12,9 +12,9 @@ use crate::crash::Written;
 use crate::data::DataDir;
 
 const MAX_LEN: usize = 64 * 1024;
-/// The next step after an address that is none.
+/// The hint for an invalid address.
 pub(crate) const ADDRESS_HINT: &str =
-    "give the address other hosts reach this one at: `--address 10.0.0.5`, or `address` in agent.toml";
+    "give the address at which other hosts reach this one: `--address 10.0.0.5`, or `address` in agent.toml";
 
 /// The identity of this host in its fleet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,8 +89,7 @@ impl Member {
         Ok(files::replace_secret_telling(&data.member(), &bytes, &|stage| Written::Member.at(stage))?)
     }
 
-    /// The member as it is reached from now on, written down where `address` is another one than before. Nothing that runs
-    /// depends on it.
+    /// Returns the member with `address`, and stores it if it changed. Nothing that runs depends on it.
     pub fn reached_at(mut self, address: Option<&str>, data: &DataDir) -> Result<Self, MemberError> {
         let Some(address) = address.filter(|address| *address != self.address) else { return Ok(self) };
         if !is_address(address) {

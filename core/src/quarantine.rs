@@ -46,7 +46,7 @@ pub fn of<'a>(service: &Service, rollouts: impl IntoIterator<Item = &'a Rollout>
 /// Returns whether its host quarantines the content for this failure.
 fn quarantines(failure: &Failure) -> bool {
     let evidence = failure.evidence.as_ref();
-    let failed = evidence.is_some_and(|of| of.fault.is_releases() && of.reason.condemns());
+    let failed = evidence.is_some_and(|of| of.fault.is_releases() && of.reason.quarantines());
     failed || failure.refusal.as_ref().is_some_and(|refusal| refusal.code == RefusalCode::Quarantined)
 }
 

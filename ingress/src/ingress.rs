@@ -68,8 +68,8 @@ pub struct Settings {
     pub proxy_protocol: ProxyProtocol,
 }
 
-/// Runs the tasks of a connection to an endpoint until it is cut, which the end of the endpoint's drain does too. A drain of the
-/// process does not wait for them: what it waits for are clients.
+/// Runs the tasks of a connection to an endpoint until the connection is cut, at the latest when the endpoint's drain ends. A drain of
+/// the process waits for clients only.
 #[derive(Debug, Clone)]
 pub(crate) struct UntilCut {
     tasks: TaskTracker,

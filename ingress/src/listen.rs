@@ -35,8 +35,9 @@ struct Taken {
     place: Arc<OwnedSemaphorePermit>,
 }
 
-/// The client of a connection: its peer, or the one that a trusted proxy announces. `None` if that announces nobody in time.
-async fn announced(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+/// Returns the client of a connection: the one that a trusted proxy announces, else the peer. `None` if a trusted proxy sends no valid
+/// header in time.
+async fn client_of(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
     if !shared.proxies.trusts(peer.ip()) {
         return Some(peer);
     }
@@ -67,7 +68,7 @@ async fn serve_at(shared: Arc<Shared>, taken: Taken, otherwise: Option<Transport
     };
     let Some(transport) = transport else { return };
     if shared.proxy_protocol.http && !matches!(transport, Transport::Inner(_)) {
-        let Some(client) = announced(&shared, &mut stream, address).await else { return };
+        let Some(client) = client_of(&shared, &mut stream, address).await else { return };
         address = client;
     }
     http::detect_and_serve(shared, Client { address, transport, place, unread: Unread::default() }, stream)
@@ -131,7 +132,7 @@ impl Ingress {
             let (acceptor, certificates) = (acceptor.clone(), Arc::clone(&certificates));
             async move {
                 if shared.proxy_protocol.https {
-                    let Some(client) = announced(&shared, &mut stream, address).await else { return };
+                    let Some(client) = client_of(&shared, &mut stream, address).await else { return };
                     address = client;
                 }
                 let Ok(Ok(stream)) = timeout(shared.limits.handshake, acceptor.accept(stream)).await else {

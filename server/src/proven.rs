@@ -9,22 +9,22 @@ use windlass_core::receipt::Witnessed;
 /// The checkpoints whose signature was verified last: all hosts of a fleet show the same one with each plan.
 #[derive(Debug, Default)]
 pub(crate) struct Proven {
-    /// The version of the trust document that named the key, the envelope, and what it says; the newest last.
+    /// Version of the trust document, envelope and checkpoint of each; the newest last.
     known: Mutex<VecDeque<(u64, Bytes, Witnessed)>>,
 }
 
 impl Proven {
-    /// Hosts are apart by a checkpoint or two.
+    /// Checkpoints kept at most; hosts differ by one or two.
     const MOST: usize = 8;
 
-    /// What the envelope says, if it was verified under this version of the trust document.
+    /// Returns the checkpoint of an envelope that was verified under this version of the trust document.
     pub(crate) fn find(&self, trust: u64, envelope: &[u8]) -> Option<Witnessed> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.iter().find(|(version, bytes, _)| *version == trust && bytes == envelope);
         found.map(|(_, _, witnessed)| witnessed.clone())
     }
 
-    /// Keeps an envelope that was verified, and what it says.
+    /// Keeps a verified envelope and its checkpoint.
     pub(crate) fn keep(&self, trust: u64, envelope: &[u8], witnessed: Witnessed) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() == Self::MOST {

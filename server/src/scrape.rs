@@ -48,7 +48,7 @@ pub(crate) struct Scrape {
 struct Process;
 
 impl Scrape {
-    /// Nothing, as it is at a moment.
+    /// A scrape without hosts, services and instances yet.
     fn at(now: Timestamp, fleet: fleet::Fleet, handshakes: BTreeMap<&'static str, u64>) -> Self {
         Self {
             now,
@@ -62,8 +62,8 @@ impl Scrape {
         }
     }
 
-    /// Tells instances, as far as there is room, and counts the others.
-    fn tell(&mut self, all: Vec<instances::Instance>) {
+    /// Adds instances up to [`INSTANCES`], and counts those that it leaves out.
+    fn add_instances(&mut self, all: Vec<instances::Instance>) {
         let room = INSTANCES.saturating_sub(self.instances.len());
         self.left_out += all.len().saturating_sub(room);
         self.instances.extend(all.into_iter().take(room));
@@ -116,10 +116,10 @@ mod tests {
         let told = |service: usize, count: usize| {
             (0..count).map(|slot| instances::Instance::of(&format!("s{service}"), slot)).collect::<Vec<_>>()
         };
-        scrape.tell(told(1, INSTANCES - 1));
+        scrape.add_instances(told(1, INSTANCES - 1));
         assert_eq!((scrape.instances.len(), scrape.left_out), (INSTANCES - 1, 0));
-        scrape.tell(told(2, 3));
-        scrape.tell(told(3, 4));
+        scrape.add_instances(told(2, 3));
+        scrape.add_instances(told(3, 4));
         let text = scrape.text();
         let series = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
         assert_eq!(series("windlass_instance_healthy{"), INSTANCES);

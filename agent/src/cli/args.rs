@@ -136,7 +136,7 @@ fn address(text: &str) -> Result<String, std::convert::Infallible> {
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// Address at which published ports of this host are reached, if it is another one than at the join; it is kept
+    /// New address at which published ports of this host are reached, if it changed after the join; the agent stores it
     #[arg(long, value_name = "ADDRESS", value_parser = address, env = "WINDLASS_ADDRESS")]
     pub(super) address: Option<String>,
 }

@@ -11,7 +11,7 @@ pub(super) fn examine(address: &str, configured: Option<&str>, behind_nat: bool)
         return Finding::warn(
             "address",
             format!("the agent runs with {address}, and its configuration names {other}"),
-            "start the agent again: nothing that runs here restarts",
+            "start the agent again; containers run on",
         );
     }
     let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() else {

@@ -1,8 +1,7 @@
-//! Memory of GPUs by `nvidia-smi`, for drivers before 510: of the two calls of their library for it, the binding makes only the newer
-//! one, which they lack.
+//! Memory of GPUs by `nvidia-smi`, for drivers before 510: they lack `nvmlDeviceGetMemoryInfo_v2`, the only memory call of the binding.
 //!
-//! It runs as a child of the process that calls the library. It may hang as the library may, so that it is waited for at the
-//! first look alone, and briefly; later looks take what it has said by then.
+//! It runs as a child of the process that calls the library. It may hang as the library may: only the first look waits for it, briefly;
+//! later looks take its last output.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -13,8 +12,8 @@ use std::time::{Duration, Instant};
 /// Bytes in all and in use, by UUID.
 type Memory = BTreeMap<String, (u64, u64)>;
 
-/// The program that ends it, also where nobody is left to do so, and the seconds it has.
-const WITHIN: [&str; 4] = ["timeout", "-s", "KILL", "20"];
+/// `timeout` kills it after 20 s, even if the agent has died.
+const KILL_AFTER: [&str; 4] = ["timeout", "-s", "KILL", "20"];
 const QUESTION: [&str; 3] =
     ["nvidia-smi", "--query-gpu=uuid,memory.total,memory.used", "--format=csv,noheader,nounits"];
 /// Time between two questions: it loads the library anew at each.
@@ -66,9 +65,9 @@ impl Smi {
 }
 
 fn start() -> Option<Child> {
-    let mut command = Command::new(WITHIN[0]);
+    let mut command = Command::new(KILL_AFTER[0]);
     command
-        .args(&WITHIN[1..])
+        .args(&KILL_AFTER[1..])
         .args(QUESTION)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -30,8 +30,8 @@ pub enum IngressError {
     /// Nothing to listen on.
     #[error("no address is given on which the ingress would serve")]
     NoAddress,
-    /// It serves nothing yet, and no agent could ever tell it what to serve.
-    #[error("there is no folder for the agent's socket `{socket}`, and nothing that an ingress left before")]
+    /// The socket's folder and the stored state are both missing.
+    #[error("the folder of the agent's socket `{socket}` does not exist, and no earlier ingress left tables")]
     NoAgent {
         /// The socket.
         socket: PathBuf,

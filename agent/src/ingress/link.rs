@@ -18,8 +18,8 @@ use super::follower::Follower;
 use super::report::Reporter;
 use crate::traffic::wire::{self, Down, MOST_DOWN, MOST_UP, PROTOCOL, Up};
 
-/// The time between two words to the agent on the documents that it has: one that was lost on the way is told again.
-const ASK: Duration = Duration::from_secs(60);
+/// The interval at which the ingress reports its documents, so that the agent sends a lost one again.
+const HAS_EVERY: Duration = Duration::from_secs(60);
 
 /// The task.
 #[derive(Debug)]
@@ -121,10 +121,10 @@ impl Link {
     /// minute which documents it has.
     async fn send_reports(&self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let mut last: Option<(IngressReport, Instant)> = None;
-        let mut asked_at = Instant::now();
+        let mut reported_at = Instant::now();
         loop {
-            if asked_at.elapsed() >= ASK {
-                asked_at = Instant::now();
+            if reported_at.elapsed() >= HAS_EVERY {
+                reported_at = Instant::now();
                 let (trust, tables) = self.follower.has();
                 wire::write(to, &Up::Has { trust, tables }, MOST_UP).await?;
             }
@@ -182,10 +182,14 @@ mod tests {
             heard = hears => heard,
             ended = link.send_reports(&mut to) => panic!("{ended:?}"),
         };
-        let most = ASK + REPORT_EVERY;
+        let most = HAS_EVERY + REPORT_EVERY;
         let mut before = Duration::ZERO;
         for at in said_at {
-            assert!(at - before >= ASK && at - before <= most, "{:?} after the one before", at - before);
+            assert!(
+                at - before >= HAS_EVERY && at - before <= most,
+                "{:?} after the one before",
+                at - before
+            );
             before = at;
         }
         assert!(reports > 3, "{reports} reports");

@@ -50,9 +50,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether it has served nothing before, and the folder of its agent's socket is not there: the name of a folder is wrong. One
-    /// that has a folder of its own waits for an agent that is still to start.
-    pub(super) fn is_nowhere(&self) -> bool {
+    /// Returns whether neither the stored state nor the folder of the agent's socket exists: then a folder's name is wrong. An ingress
+    /// with stored state waits for its agent instead.
+    pub(super) fn lacks_agent_and_state(&self) -> bool {
         let home = self.socket.parent().filter(|home| !home.as_os_str().is_empty());
         !self.state.exists() && home.is_some_and(|home| !home.exists())
     }

@@ -124,7 +124,7 @@ async fn readiness_comes_and_goes_and_only_the_status_counts() {
     assert!(details.contains(&"connection closed".to_owned()) && details.len() <= HISTORY, "{details:?}");
 }
 
-/// An agent that starts again knows since when such an instance is ready.
+/// After a restart of the agent such an instance stays available.
 #[tokio::test]
 async fn a_good_startup_probe_before_readiness_breaks_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -176,7 +176,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite, sources: Sources, reports: &
     }
 }
 
-/// The documents that an ingress has, as far as is known: by its own newest word, and by what was told since.
+/// The documents of an ingress: those in its last message, and those sent since.
 #[derive(Debug, Clone)]
 struct Told {
     trust: u64,
@@ -184,7 +184,7 @@ struct Told {
 }
 
 impl Told {
-    /// The tables that it lacks. They are told from then on.
+    /// Returns the tables that the ingress lacks, and counts them as sent.
     fn missing(&mut self, newest: &Tables) -> Vec<String> {
         let mut missing = Vec::new();
         for (environment, table) in newest {

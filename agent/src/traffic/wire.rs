@@ -82,7 +82,7 @@ pub enum Up {
         #[serde(default)]
         tables: BTreeMap<EnvironmentId, Position>,
     },
-    /// The documents that it has, now and then: what it lacks is told again. An agent of before passes over it.
+    /// The documents that the ingress has, sent every minute; the agent sends the missing ones again. Older agents ignore this message.
     Has {
         /// Version of the newest trust document; 0 if none.
         trust: u64,

@@ -227,9 +227,9 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
-    /// Whether a content that failed so is quarantined, if the fault is the release's: not where it never ran, for want of its
-    /// image or of a port.
-    pub const fn condemns(&self) -> bool {
+    /// Returns whether a failure by the release's own fault quarantines its content. Failed pulls and taken ports do not: the
+    /// content never ran.
+    pub const fn quarantines(&self) -> bool {
         !matches!(self, Self::PullFailed { .. } | Self::PullStalled { .. } | Self::PortTaken { .. })
     }
 }

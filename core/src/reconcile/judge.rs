@@ -306,7 +306,7 @@ pub(super) fn mark_failed(
     let has_older = seen.is_some_and(|seen| older.is_some_and(|older| older != seen.instance));
     // A port conflict or a lost device does not fail the release. Nor is it bad, if a new
     // instance of it fails where others serve.
-    if restart.is_none() && fault.is_releases() && reason.condemns() {
+    if restart.is_none() && fault.is_releases() && reason.quarantines() {
         let service = want.slot.service.clone();
         memory.quarantine(&service, release.content, Quarantined { at: now, reason: reason.to_string() });
     }

@@ -135,7 +135,7 @@ pub(crate) enum HostCommand {
     Token {
         /// Host name
         host: HostId,
-        /// A label that the host has for good; may be repeated
+        /// A label of the host until it joins again; may be repeated
         #[arg(long = "label", value_name = "KEY=VALUE")]
         labels: Vec<Label>,
     },

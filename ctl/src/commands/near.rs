@@ -72,7 +72,7 @@ async fn nearest(unknown: &Unknown, global: &Global) -> Result<Option<String>, C
 enum Look {
     /// The fleet has it.
     Known,
-    /// The fleet has a near one, says a hint.
+    /// The fleet has a similar name; the hint names it.
     Near(String),
     /// The fleet has nothing like it.
     Unlike,

@@ -140,8 +140,8 @@ impl Upload {
         source.all = false;
     }
 
-    /// The response is there whole. An endpoint that goes on reading gets the rest, until nothing of it was taken for a while;
-    /// `connection` is cut then. Returns the rest, if there is one, for its endpoint to end.
+    /// Marks the response as complete. The endpoint may read the rest of the body until it takes nothing for a while; then
+    /// `connection` is cut. Returns the rest, if any, so that the endpoint can end it.
     pub(crate) fn answered(&self, connection: Option<CancellationToken>) -> Option<Weak<dyn Flow>> {
         let shared = self.0.as_ref()?;
         let mut source = shared.lock();
@@ -155,7 +155,7 @@ impl Upload {
         Some(rest)
     }
 
-    /// The rest keeps the place of its request: its endpoint is not done before.
+    /// Holds the request's place at the endpoint until the rest has ended.
     pub(crate) fn keep(&self, place: Option<impl Send + 'static>) {
         let (Some(shared), Some(place)) = (&self.0, place) else { return };
         if let Some(after) = &mut shared.lock().after {

@@ -64,7 +64,7 @@ pub(crate) fn gather(
         });
         let Some(service) = looked else { continue };
         if place.detail == Detail::Instances {
-            scrape.tell(instances::look(service.view(), &fresh));
+            scrape.add_instances(instances::look(service.view(), &fresh));
         }
         scrape.services.push(service);
     }

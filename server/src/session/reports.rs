@@ -217,8 +217,8 @@ fn readdressed(
     if registry.may_complain(&record.name, batch.now) {
         let named: String = named.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
         let message = format!(
-            "its agent names the address {named} and connects from {source}, which proves nothing: it stays at {before}; to change it, \
-             join it again with `--address`"
+            "the agent names the address {named} but connects from {source}; the host keeps {before}. To change the address, let the \
+             host join again with `--address`"
         );
         batch.event("host.address_refused", record.name.as_str(), message);
     }

@@ -91,7 +91,7 @@ fn a_host_that_gets_another_address_restarts_nothing() {
             let status = fleet.status();
             let state = status["instances"][0]["state"].clone();
             assert_ne!(state, "unready", "{what}: {status}");
-            // An agent that starts again knows no more than when the engine began the container.
+            // After a restart the agent reports the start of the container's run.
             let is_older =
                 state != "healthy" || status["instances"][0]["since"].as_str() <= Some(healthy_since);
             assert!(is_older, "{what}: healthy since {healthy_since} and no later: {status}");

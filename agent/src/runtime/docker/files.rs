@@ -138,8 +138,7 @@ fn user<'u>(spec: &'u Spec, image_user: Option<&'u str>) -> Option<&'u str> {
     spec.security.user.as_deref().or(image_user).filter(|user| !user.is_empty())
 }
 
-/// The user of the instance, if it is another one than root, by a name that only its image can turn into a number, and a file is for
-/// its owner alone.
+/// Returns the user of the instance if it is a name other than root and at least one file is not readable by all.
 pub(super) fn named_owner<'u>(spec: &'u Spec, image_user: Option<&'u str>) -> Option<&'u str> {
     let is_private = spec.files.values().any(|file| file.mode & 0o004 == 0);
     user(spec, image_user).filter(|user| {

@@ -21,7 +21,7 @@ const MAX_ARCHIVE: usize = 1 << 20;
 const DOING: &str = "give the release's files to the user of the image";
 
 impl DockerEngine {
-    /// Gives the files of a container that is made to its user, where that is a name and one of them is for its owner alone.
+    /// Gives the files of a created container to its user, if [`files::named_owner`] returns one.
     /// A container whose user cannot be found out is removed.
     pub(super) async fn hand_over(
         &self,
@@ -40,7 +40,11 @@ impl DockerEngine {
             match self.docker()?.remove_container(id, Some(options)).await {
                 Ok(()) => self.files.remove(&launch.instance).await,
                 Err(error) => {
-                    tracing::warn!(id, error = error::message(&error), "a container without its files stays")
+                    tracing::warn!(
+                        id,
+                        error = error::message(&error),
+                        "failed to remove a container whose files could not be given to its user"
+                    )
                 }
             }
         }

@@ -44,7 +44,7 @@ pub(super) struct Source {
     waker: Option<Waker>,
 }
 
-/// What goes on after the response.
+/// The state of an upload that continues after its response.
 #[derive(Debug)]
 pub(super) struct After {
     /// The connection over which it goes on, if that carries nothing else.
