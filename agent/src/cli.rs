@@ -111,9 +111,7 @@ fn execute(cli: &Cli) -> Result<(), Failure> {
                 Ok(())
             } // done above
             Command::Join(args) => joined(&config, args, &cli.output).await,
-            Command::Run(args) => {
-                let address = args.address.clone().or_else(|| config.address.clone());
-                let config = Config { address, ..config.clone() };
+            Command::Run => {
                 let engine = config.engine.clone();
                 let make = |local, files: &Path| Ok(DockerEngine::new(&engine, local, files)?);
                 Ok(Box::pin(run::run(&config, signals::shutdown(), make)).await?)
@@ -189,7 +187,7 @@ async fn joined(config: &Config, args: &JoinArgs, output: &OutputArgs) -> Result
     // The token names the address that the operator who made it uses. One that is damaged names none, and is told of first.
     let named = named(&token).map_err(JoinError::Token)?;
     let server = config.server.clone().or(named).ok_or(Failure::NoServer)?;
-    let address = match args.address.as_ref().or(config.address.as_ref()) {
+    let address = match &args.address {
         Some(address) => address.clone(),
         None => {
             own_address(&server).map_err(|source| Failure::OwnAddress { server: server.clone(), source })?
@@ -404,7 +402,6 @@ mod tests {
             "join --server 127.0.0.1:7443 --token T --data ./agent-1 --address 127.0.0.1 --registry 127.0.0.1:5000 --policy ./policy.toml",
             "run --data ./agent-1 --engine unix:///var/run/docker.sock --policy ./policy.toml",
             "run --data d --log json",
-            "run --address 10.0.0.31",
             "run --log json --log-filter info,windlass_agent=debug",
             "run --log info,windlass_agent=debug --log-format json",
             "remove-workloads -o json",

@@ -17,7 +17,7 @@ const MAX_LEN: u64 = 64 * 1024;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Common options")]
 pub struct Given {
-    /// Configuration file (TOML: data, engine, policy, server, ingress_socket, address, metrics) [default: /etc/windlass/agent.toml, if it exists]
+    /// Configuration file (TOML: data, engine, policy, server, ingress_socket, metrics) [default: /etc/windlass/agent.toml, if it exists]
     #[arg(long, value_name = "FILE", env = "WINDLASS_CONFIG", global = true)]
     pub config: Option<PathBuf>,
     /// Folder with the agent's identity and state [default: /var/lib/windlass/agent]
@@ -50,8 +50,6 @@ pub struct Config {
     pub server: Option<String>,
     /// The socket between agent and ingress, if it is not in the agent's folder.
     pub ingress_socket: Option<PathBuf>,
-    /// The address at which published ports of this host are reached, if it changed after the join.
-    pub address: Option<String>,
     /// The address of `/metrics`; `None` if it is not served.
     pub metrics: Option<SocketAddr>,
 }
@@ -91,7 +89,7 @@ impl ConfigError {
         match self {
             Self::Read { .. } => None,
             Self::Malformed { .. } => {
-                Some("known keys: data, engine, policy, server, ingress_socket, address, metrics".to_owned())
+                Some("known keys: data, engine, policy, server, ingress_socket, metrics".to_owned())
             }
             Self::Engine(_) => Some("give a socket, like `unix:///var/run/docker.sock`".to_owned()),
             Self::Address(_) => Some("give host and port, like `deploy.example.com:7443`".to_owned()),
@@ -108,7 +106,6 @@ struct Raw {
     policy: Option<PathBuf>,
     server: Option<String>,
     ingress_socket: Option<PathBuf>,
-    address: Option<String>,
     metrics: Option<SocketAddr>,
 }
 
@@ -134,7 +131,6 @@ impl Config {
             policy: given.policy.clone().or(raw.policy).unwrap_or_else(|| DEFAULT_POLICY.into()),
             server,
             ingress_socket: given.ingress_socket.clone().or(raw.ingress_socket),
-            address: raw.address,
             metrics: raw.metrics,
         })
     }

@@ -1,6 +1,5 @@
 //! `doctor`: looks at each thing an agent needs and says what to do about those that are not right.
 
-mod address;
 mod checks;
 mod engine;
 mod finding;
@@ -87,7 +86,6 @@ mod tests {
             policy: dir.path().join("policy.toml"),
             server: None,
             ingress_socket: None,
-            address: None,
             metrics: None,
         };
         let findings = examine(&config).await;

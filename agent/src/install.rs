@@ -195,7 +195,6 @@ mod tests {
             policy: "/etc/windlass/policy.toml".into(),
             server: None,
             ingress_socket: None,
-            address: None,
             metrics: None,
         }
     }

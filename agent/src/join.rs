@@ -24,7 +24,7 @@ use windlass_proto::pb::enrolment_client::EnrolmentClient;
 use crate::clock;
 use crate::crash::{Call, Written};
 use crate::data::{DataDir, DataError};
-use crate::member::{ADDRESS_HINT, Member, MemberError, is_address};
+use crate::member::{Member, MemberError};
 use crate::policy::{self, PolicyError, StarterError};
 use crate::state::{Journal, JournalError, State, TrustMark};
 
@@ -145,7 +145,7 @@ impl JoinError {
                 "make one with `windlass host token HOST` and pass it on whole, on one line".to_owned(),
             ),
             Self::Data(error) => error.hint(),
-            Self::Address(_) => Some(ADDRESS_HINT.to_owned()),
+            Self::Address(_) => Some("give the address other hosts reach this one at: `--address 10.0.0.5`".to_owned()),
             Self::Starter(error) => error.hint(),
             Self::Policy(error) => error.hint(),
             Self::ReceiptKey(error) => error.hint(),
@@ -173,9 +173,7 @@ impl JoinError {
 pub async fn join(join: &Join) -> Result<Joined, JoinError> {
     let token = JoinToken::parse(&join.token)?;
     check_time(&token, clock::now())?;
-    if !is_address(&join.address) {
-        return Err(JoinError::Address(join.address.chars().take(120).collect()));
-    }
+    check_address(&join.address)?;
     let data = DataDir::create(&join.data)?;
     let _lock = data.lock()?;
     data.tidy();
@@ -276,4 +274,33 @@ fn receipt_key(data: &DataDir) -> Result<SigningKey, JoinError> {
     let key = SigningKey::generate()?;
     key.save_telling(&path, &|stage| Written::ReceiptKey.at(stage))?;
     Ok(key)
+}
+
+fn check_address(address: &str) -> Result<(), JoinError> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+    };
+    let named = address.len() <= 253 && address.split('.').all(label);
+    if named || address.parse::<std::net::IpAddr>().is_ok() {
+        Ok(())
+    } else {
+        Err(JoinError::Address(address.chars().take(120).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        #[rustfmt::skip]
+        let table = [("10.0.0.5", true), ("fd00::1", true), ("web-1.internal", true), ("localhost", true), ("", false),
+            ("10.0.0.5:80", false), ("a b", false), ("http://x", false), ("-x", false), ("a..b", false)];
+        for (address, want) in table {
+            assert_eq!(check_address(address).is_ok(), want, "{address}");
+        }
+    }
 }

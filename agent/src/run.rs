@@ -122,7 +122,7 @@ pub async fn run<R: Runtime>(
 ) -> Result<(), RunError> {
     let data = DataDir::open(&config.data)?;
     let _lock = data.lock()?;
-    let member = Member::load(&data)?.reached_at(config.address.as_deref(), &data)?;
+    let member = Member::load(&data)?;
     let policy = policy::load(&config.policy)?;
     let mut tasks = Tasks::new();
     let cancel = tasks.cancel();

@@ -32,7 +32,7 @@ pub struct HostFacts {
     /// Versions of traffic tables that the agent reads; `1` alone if it does not say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes_versions: Vec<u32>,
-    /// Address at which published ports are reached; as stored by the coordinator, that of the join or a proven later one.
+    /// Address at which published ports are reached, certified at join.
     pub address: String,
     /// Labels pinned on the host.
     pub labels: BTreeMap<String, String>,

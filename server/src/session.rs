@@ -18,7 +18,6 @@ mod outbound;
 mod reports;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use windlass_certs::identity::PeerIdentity;
-use windlass_certs::tls::ConnectInfo;
 use windlass_core::host::HostFacts;
 use windlass_core::{Digest, EnvironmentId, HostId};
 use windlass_proto::pb;
@@ -54,8 +52,6 @@ pub(crate) struct Session {
     coordinator: Arc<Coordinator>,
     host: HostId,
     inbound: Streaming<pb::ConnectRequest>,
-    /// The address from which the agent's connection comes.
-    source: IpAddr,
     place: Place,
     /// Tripped when the connection or its certificate ends.
     cut: CancellationToken,
@@ -97,17 +93,16 @@ impl Session {
         coordinator: Arc<Coordinator>,
         host: HostId,
         peer: &PeerIdentity,
-        connection: &ConnectInfo,
+        cut: CancellationToken,
         mut inbound: Streaming<pb::ConnectRequest>,
     ) -> Result<Self, Status> {
-        let source = connection.remote.ip();
         let first = timeout(HELLO, inbound.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello within 10s"))??;
         let Some(pb::connect_request::Message::Hello(hello)) = first.and_then(|first| first.message) else {
             return Err(Status::invalid_argument("the first message must be `hello`"));
         };
         let facts = reports::facts_of("hello.facts", &hello.facts)?;
-        let held = admit(&coordinator, &host, peer, Some(source), facts).await?;
+        let held = admit(&coordinator, &host, peer, facts).await?;
         if coordinator.registry.comes_back(&host, hello.run) {
             coordinator.peers.log_limited(&format!("agent/{host}"), || {
                 tracing::warn!(%host, "two machines connect as one host");
@@ -122,9 +117,8 @@ impl Session {
             coordinator,
             host,
             inbound,
-            source,
             place,
-            cut: connection.cancel.clone(),
+            cut,
             plan,
             everyone,
             asked: BTreeSet::new(),

@@ -65,10 +65,9 @@ Examples:
   windlass-agent run
   windlass-agent run --data ./agent-1 --engine unix:///var/run/docker.sock \\
       --policy ./policy.toml --log-format json
-  windlass-agent run --address 10.0.0.31     the host has another address now
 
 SIGTERM stops it within 10 s; a second signal at once. Workloads keep running.")]
-    Run(RunArgs),
+    Run,
     /// Run the ingress of this host: the reverse proxy beside the agent
     #[command(after_help = "\
 Examples:
@@ -135,19 +134,12 @@ fn address(text: &str) -> Result<String, std::convert::Infallible> {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct RunArgs {
-    /// New address at which published ports of this host are reached, if it changed after the join; the agent stores it
-    #[arg(long, value_name = "ADDRESS", value_parser = address, env = "WINDLASS_ADDRESS")]
-    pub(super) address: Option<String>,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct JoinArgs {
     /// What `windlass host token HOST` printed; `-` reads it from stdin
     #[arg(long, value_name = "TOKEN", env = "WINDLASS_TOKEN", hide_env_values = true)]
     pub(super) token: String,
     /// Address at which published ports of this host are reached [default: the one that leads to the server]
-    #[arg(long, value_name = "ADDRESS", value_parser = address, env = "WINDLASS_ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub(super) address: Option<String>,
     /// Where images may come from, for the starter policy; may be repeated
     #[arg(long, value_name = "REGISTRY")]

@@ -1,5 +1,6 @@
 //! The checks that need no engine.
 
+use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,6 @@ use windlass_core::verify::SKEW;
 use windlass_core::{Size, Timestamp};
 use windlass_process::report;
 
-use super::address;
 use super::finding::Finding;
 use crate::clock;
 use crate::config::Config;
@@ -153,6 +153,33 @@ pub(super) fn ports(config: &Config) -> Finding {
     }
 }
 
+/// Whether the address under which others reach the host's ports is one of its own. One that a router translates is not. A name
+/// has to have an address here.
+fn address(address: &str, behind_nat: bool) -> Finding {
+    let Ok(ip) = address.trim_matches(['[', ']']).parse::<IpAddr>() else {
+        return match (address, 0).to_socket_addrs() {
+            Ok(_) => Finding::ok("address", format!("{address}, a name")),
+            Err(error) => Finding::warn(
+                "address",
+                format!("it joined with the name {address}, which has no address here: {error}"),
+                "others look its published ports up by that name: mend the name, or let it join again with `--address`, into a new folder",
+            ),
+        };
+    };
+    match UdpSocket::bind((ip, 0)) {
+        Ok(_) => Finding::ok("address", address),
+        Err(_) if behind_nat => {
+            Finding::ok("address", format!("{address}, which a router translates (`behind_nat`)"))
+        }
+        Err(error) => Finding::warn(
+            "address",
+            format!("it joined with {address}, which no interface of this host has: {error}"),
+            "others reach its published ports there, and its own probes go by loopback meanwhile: if the host has another address \
+             now, let it join again with `--address`, into a new folder; if a router translates the address, say so with `behind_nat = true` in policy.toml",
+        ),
+    }
+}
+
 /// Checks of a host that has joined.
 pub(super) struct Joined {
     data: DataDir,
@@ -180,7 +207,7 @@ impl Joined {
 
     pub(super) fn address(&self, config: &Config) -> Finding {
         let behind_nat = policy::load(&config.policy).is_ok_and(|policy| policy.behind_nat);
-        address::examine(&self.member.address, config.address.as_deref(), behind_nat)
+        address(&self.member.address, behind_nat)
     }
 
     pub(super) fn state(&self) -> Finding {
@@ -300,6 +327,20 @@ impl Joined {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Verdict;
+
+    #[test]
+    fn an_address_that_the_host_has_lost_is_a_warning() {
+        for (own, want) in
+            [("127.0.0.1", Verdict::Ok), ("localhost", Verdict::Ok), ("192.0.2.77", Verdict::Warn)]
+        {
+            let found = address(own, false);
+            assert_eq!(found.verdict, want, "{}", found.detail);
+        }
+        assert!(address("banana.invalid", true).hint.unwrap().contains("mend the name"));
+        assert!(address("192.0.2.77", false).hint.unwrap().contains("--address"));
+        assert_eq!(address("192.0.2.77", true).hint, None, "a router translates it");
+    }
 
     #[test]
     fn sizes_are_told_as_people_read_them() {

@@ -62,7 +62,6 @@ impl Machine {
             policy: self.folder.path().join("policy.toml"),
             server: None,
             ingress_socket: None,
-            address: None,
             metrics: None,
         };
         let (engine, stop, mut tasks) = (self.engine.clone(), CancellationToken::new(), JoinSet::new());

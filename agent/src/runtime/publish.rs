@@ -52,8 +52,8 @@ pub(crate) fn address_gone(address: &str) -> Option<Condition> {
     is_gone.then(|| {
         let message = format!(
             "no interface of this host has {address}, where others reach its published ports; its own probes go by loopback. \
-             With another address now, start its agent with `--address`, or `address` in agent.toml; where a router translates \
-             the address, say so with `behind_nat = true` in policy.toml"
+             With another address now, let it join again with `--address`, into a new folder; where a router translates the \
+             address, say so with `behind_nat = true` in policy.toml"
         );
         Condition::new(ConditionCode::AddressGone, None, message)
     })

@@ -198,7 +198,7 @@ pub enum MatchOn {
 pub struct Endpoint {
     /// The host that it runs on.
     pub host: HostId,
-    /// The host's address, as the coordinator has it written down.
+    /// The host's address, as certified when it joined.
     pub address: IpAddr,
     /// Name of the port.
     pub port: String,

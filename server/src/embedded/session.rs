@@ -84,7 +84,7 @@ impl Embedded {
         hello: Hello,
     ) -> Result<Session, EmbeddedError> {
         let coordinator = &self.coordinator;
-        session::admit(coordinator, host, peer, None, hello.facts).await.map_err(of_status)?;
+        session::admit(coordinator, host, peer, hello.facts).await.map_err(of_status)?;
         // Nobody reads logs here.
         let (logs, _) = mpsc::channel(1);
         let place = coordinator.registry.connect(host, logs, coordinator.ledger.now());

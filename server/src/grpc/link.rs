@@ -53,8 +53,8 @@ impl AgentLink for LinkService {
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let caller = Caller::of(&request)?;
         let (peer, host) = (caller.peer()?.clone(), host(&caller)?);
-        let (coordinator, inbound) = (self.coordinator.clone(), request.into_inner());
-        let session = Session::open(coordinator, host, &peer, &caller.connection, inbound).await?;
+        let cut = caller.connection.cancel.clone();
+        let session = Session::open(self.coordinator.clone(), host, &peer, cut, request.into_inner()).await?;
         Ok(Response::new(session.into_stream()))
     }
 

@@ -80,7 +80,7 @@ impl Session {
             return Ok(());
         }
         let Some(facts) = self.held.take() else { return Ok(()) };
-        store_facts(&self.coordinator, &self.host, self.source, facts).await?;
+        store_facts(&self.coordinator, &self.host, facts).await?;
         self.coordinator.host_changed(&self.host);
         Ok(())
     }

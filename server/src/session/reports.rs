@@ -1,6 +1,5 @@
 //! The reports of a host, taken in: what they say is bounded here, kept in memory, and stored where it counts.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -10,14 +9,11 @@ use windlass_core::HostId;
 use windlass_core::condition;
 use windlass_core::host::{HostFacts, HostStats, Liveness};
 use windlass_core::observation::Observation;
-use windlass_core::traffic::is_of_a_host;
 
-use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::grpc::status::refused;
 use crate::hosts::HostError;
 use crate::ledger::{Change, WriteBatch, WriteError};
-use crate::registry::Registry;
 use crate::store::record::HostRecord;
 
 /// The bounds of each kind of report in our memory and disk. Ours have a few KiB; an observation
@@ -114,19 +110,17 @@ fn check_size(seen: &Observation) -> Result<(), Status> {
 }
 
 /// Lets a host in: it must be a member, and its certificate is noted as in use. Answers with the facts, if they came
-/// too soon after others to be stored. Its connection comes from `source`, if it is one of a network.
+/// too soon after others to be stored.
 pub(crate) async fn admit(
     coordinator: &Coordinator,
     host: &HostId,
     peer: &PeerIdentity,
-    source: Option<IpAddr>,
     facts: HostFacts,
 ) -> Result<Option<HostFacts>, Status> {
     let may_store = coordinator.registry.may_store_facts(host, coordinator.ledger.now());
     let (host, generation) = (host.clone(), peer.generation);
     let key = windlass_core::Digest::of(&peer.spki);
     let (now, later) = if may_store { (Some(facts), None) } else { (None, Some(facts)) };
-    let registry = coordinator.registry.clone();
     coordinator
         .write(move |batch| {
             let record = batch.state.hosts.get(&host).filter(|record| record.is_member());
@@ -136,7 +130,7 @@ pub(crate) async fn admit(
             }
             let mut next = record.clone();
             if let Some(facts) = now {
-                next = told(batch, &registry, next, source, facts);
+                next.facts = pinned(record, facts);
             }
             next.certificate.seen |= generation >= next.certificate.generation;
             store(batch, record, next);
@@ -147,82 +141,31 @@ pub(crate) async fn admit(
     Ok(later)
 }
 
-/// Stores the facts of a host, whose connection comes from `source`.
+/// Stores the facts of a host.
 pub(super) async fn store_facts(
     coordinator: &Coordinator,
     host: &HostId,
-    source: IpAddr,
     facts: HostFacts,
 ) -> Result<(), WriteError> {
-    let (host, registry) = (host.clone(), coordinator.registry.clone());
+    let host = host.clone();
     coordinator
         .write(move |batch| {
             let Some(record) = batch.state.hosts.get(&host) else { return };
-            let next = told(batch, &registry, record.clone(), Some(source), facts);
+            let next = HostRecord { facts: pinned(record, facts), ..record.clone() };
             store(batch, record, next);
         })
         .await
 }
 
-/// A host with the facts that it tells of itself. Its address and its labels are those of its join: it may drop labels and never
-/// add one, and has another address only where its connection comes from there. A captured host would else claim `role=app`, and
-/// get such releases with all that is in them, or have requests led to the address of another machine.
-fn told(
-    batch: &mut WriteBatch<'_>,
-    registry: &Registry,
-    record: HostRecord,
-    source: Option<IpAddr>,
-    mut facts: HostFacts,
-) -> HostRecord {
+/// The facts that a host tells of itself, but for those certified when it joined: its address, and its labels, of which it
+/// may drop some and never add one. A captured host would else claim `role=app`, and get such releases with all that
+/// is in them.
+fn pinned(record: &HostRecord, mut facts: HostFacts) -> Arc<HostFacts> {
     facts.gpu_driver.bound();
     let kept = |key: &String, value: &String| facts.labels.get(key) == Some(value);
     let labels = record.labels.iter().filter(|(key, value)| kept(key, value));
     let labels = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
-    let address = match source {
-        Some(source) if facts.address != record.address => {
-            readdressed(batch, registry, &record, source, &facts.address)
-        }
-        _ => record.address.clone(),
-    };
-    let facts = Arc::new(HostFacts { address: address.clone(), labels, ..facts });
-    HostRecord { address, facts, ..record }
-}
-
-/// The address of a host that names another one than it is known by: the new one if its connection comes from there.
-fn readdressed(
-    batch: &mut WriteBatch<'_>,
-    registry: &Registry,
-    record: &HostRecord,
-    source: IpAddr,
-    named: &str,
-) -> String {
-    let (source, before) = (source.to_canonical(), &record.address);
-    let address = named.parse::<IpAddr>().ok();
-    if address.is_some() && address == before.parse().ok() {
-        return before.clone(); // written in another way
-    }
-    let actor = format!("agent/{}", record.name);
-    if address.is_some_and(|address| address == source && is_of_a_host(address)) {
-        batch.audit(audit::fact(
-            &actor,
-            "host.address",
-            &record.name,
-            None,
-            &format!("ok: {before} to {source}"),
-        ));
-        let message = format!("reached at {source} from now on, before at {before}");
-        batch.event_by(&actor, "host.address", record.name.as_str(), message);
-        return source.to_string();
-    }
-    if registry.may_complain(&record.name, batch.now) {
-        let named: String = named.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
-        let message = format!(
-            "the agent names the address {named} but connects from {source}; the host keeps {before}. To change the address, let the \
-             host join again with `--address`"
-        );
-        batch.event("host.address_refused", record.name.as_str(), message);
-    }
-    before.clone()
+    Arc::new(HostFacts { address: record.address.clone(), labels, ..facts })
 }
 
 fn store(batch: &mut WriteBatch<'_>, old: &HostRecord, new: HostRecord) {

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the answer")]
 
 mod actors;
-mod addresses;
 mod agent;
 mod attack;
 mod before;

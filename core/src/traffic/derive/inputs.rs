@@ -39,7 +39,7 @@ pub struct ServiceSeen<'a> {
 
 /// A host, at one moment.
 pub struct HostSeen<'a> {
-    /// Its address, as written down when it joined or moved; `None` if it is a name, which no table can have.
+    /// Its address, as certified when it joined; `None` if it is a name, which no table can have.
     pub address: Option<IpAddr>,
     /// Whether its slots are not known yet: the store was set back.
     pub recovering: bool,

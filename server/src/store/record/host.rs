@@ -22,7 +22,7 @@ pub struct HostRecord {
     pub scheduling: Scheduling,
     /// Labels given with the token it joined with.
     pub labels: BTreeMap<String, String>,
-    /// The address of its published ports: that of the join, or a later one from which it has connected.
+    /// The address of its published ports, as certified at the join.
     pub address: String,
     /// The key of its receipts.
     pub receipt_key: PublicKey,
