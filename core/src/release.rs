@@ -229,7 +229,7 @@ impl Spec {
         let previews = self.traffic.routes.iter().any(|route| route.preview);
         let files = self.checks.iter().any(|check| matches!(check.ask, HostAsk::FilesExist { .. }));
         let canary = matches!(self.strategy, Strategy::Canary { .. }) || !self.gates.is_empty();
-        if self.volumes.values().any(|volume| volume.shared) {
+        if self.volumes.values().any(|volume| volume.shared) || self.has_files_of_a_named_user() {
             7
         } else if self.asks_closely() || self.looks_at_gpus() {
             6
@@ -244,6 +244,14 @@ impl Spec {
         } else {
             1
         }
+    }
+
+    /// Whether a file that not everybody may read belongs to a user whom only the image knows.
+    fn has_files_of_a_named_user(&self) -> bool {
+        let user = self.security.user.as_deref().unwrap_or_default();
+        let name = user.split(':').next().unwrap_or_default();
+        let is_name = !name.is_empty() && name != "root" && name.parse::<u32>().is_err();
+        is_name && self.files.values().any(|file| file.mode & 0o004 == 0)
     }
 
     /// Whether a request speaks TLS or wants what only a release of version 6 can say.

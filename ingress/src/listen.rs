@@ -35,16 +35,16 @@ struct Taken {
     place: Arc<OwnedSemaphorePermit>,
 }
 
-/// Returns the client of a connection: the one that a trusted proxy announces, else the peer. `None` if a trusted proxy sends no valid
-/// header in time.
-async fn client_of(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+/// Returns the client of a connection: the one that a trusted proxy announces, else the peer; and whether a trusted proxy announced
+/// none. `None` if a trusted proxy sends no valid header in time.
+async fn client_of(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr) -> Option<(SocketAddr, bool)> {
     if !shared.proxies.trusts(peer.ip()) {
-        return Some(peer);
+        return Some((peer, false));
     }
     let read = timeout(shared.limits.detect, announced::read(stream)).await;
     let client = read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     match client {
-        Ok(client) => Some(client.unwrap_or(peer)),
+        Ok(client) => Some((client.unwrap_or(peer), client.is_none())),
         Err(error) => {
             tracing::debug!(proxy = %peer, %error, "a connection without a header of the PROXY protocol was closed");
             None
@@ -67,12 +67,13 @@ async fn serve_at(shared: Arc<Shared>, taken: Taken, otherwise: Option<Transport
         }
     };
     let Some(transport) = transport else { return };
+    let mut is_unnamed = false;
     if shared.proxy_protocol.http && !matches!(transport, Transport::Inner(_)) {
         let Some(client) = client_of(&shared, &mut stream, address).await else { return };
-        address = client;
+        (address, is_unnamed) = client;
     }
-    http::detect_and_serve(shared, Client { address, transport, place, unread: Unread::default() }, stream)
-        .await;
+    let client = Client { address, is_unnamed, transport, place, unread: Unread::default() };
+    http::detect_and_serve(shared, client, stream).await;
 }
 
 impl Ingress {
@@ -101,6 +102,7 @@ impl Ingress {
         let Ok(place) = Arc::clone(&self.0.places).acquire_owned().await else { return };
         let client = Client {
             address: client,
+            is_unnamed: false,
             transport: Transport::Plain,
             place: Arc::new(place),
             unread: Unread::default(),
@@ -131,17 +133,18 @@ impl Ingress {
             let Taken { mut address, mut stream, place } = taken;
             let (acceptor, certificates) = (acceptor.clone(), Arc::clone(&certificates));
             async move {
+                let mut is_unnamed = false;
                 if shared.proxy_protocol.https {
                     let Some(client) = client_of(&shared, &mut stream, address).await else { return };
-                    address = client;
+                    (address, is_unnamed) = client;
                 }
                 let Ok(Ok(stream)) = timeout(shared.limits.handshake, acceptor.accept(stream)).await else {
                     return;
                 };
                 let session = stream.get_ref().1;
                 let names = certificates.names_for(session.server_name());
-                let client =
-                    Client { address, transport: Transport::Tls(names), place, unread: Unread::default() };
+                let transport = Transport::Tls(names);
+                let client = Client { address, is_unnamed, transport, place, unread: Unread::default() };
                 if session.alpn_protocol() == Some(b"h2") {
                     http::serve_http2(shared, client, stream).await;
                 } else {

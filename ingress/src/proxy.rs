@@ -34,6 +34,8 @@ use route::{Wanted, route};
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
+    /// Whether a balancer that announces its clients announced none: the address is its own then, and it wrote no header.
+    pub(crate) is_unnamed: bool,
     pub(crate) transport: Transport,
     /// Its place among the connections of clients; a tunnel keeps it.
     pub(crate) place: Arc<OwnedSemaphorePermit>,
@@ -77,7 +79,7 @@ pub(crate) async fn serve(
 ) -> Result<Response<Answer>, Infallible> {
     let is_inner = client.door().is_some();
     let (peer, tls) = (client.address.ip(), client.is_tls());
-    let origin = if is_inner {
+    let origin = if is_inner || client.is_unnamed {
         Origin::direct(peer, tls)
     } else {
         Origin::of(&shared.proxies, peer, tls, request.headers())

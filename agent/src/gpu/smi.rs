@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub(super) struct Smi {
     known: Memory,
     asked: Option<Instant>,
     running: Option<Child>,
+    /// It had to be killed, and is asked no more: one in the kernel's hands does not end by that.
+    gave_up: bool,
 }
 
 impl Smi {
@@ -37,7 +40,7 @@ impl Smi {
     pub(super) fn memory(&mut self, uuid: &str) -> Option<(u64, u64)> {
         self.take();
         let is_first = self.asked.is_none();
-        if self.running.is_none() && self.asked.is_none_or(|at| at.elapsed() >= EVERY) {
+        if !self.gave_up && self.running.is_none() && self.asked.is_none_or(|at| at.elapsed() >= EVERY) {
             self.asked = Some(Instant::now());
             self.running = start();
         }
@@ -54,6 +57,10 @@ impl Smi {
         let Some(child) = &mut self.running else { return };
         let told = match child.try_wait() {
             Ok(None) => return,
+            Ok(Some(ended)) if was_killed(ended) => {
+                self.gave_up = true;
+                None
+            }
             Ok(Some(ended)) => child.stdout.take().filter(|_| ended.success()).map(read),
             Err(_) => None,
         };
@@ -62,6 +69,11 @@ impl Smi {
             self.known = told;
         }
     }
+}
+
+/// Whether `timeout` killed it, by which it may end itself as well.
+fn was_killed(ended: ExitStatus) -> bool {
+    ended.signal().is_some() || matches!(ended.code(), Some(124 | 137))
 }
 
 fn start() -> Option<Child> {

@@ -156,12 +156,12 @@ impl Runtime for DockerEngine {
             networks::ensure(self.docker()?, &self.local, &launch.slot.service.environment, network).await?;
         }
         let user = self.image_user(launch).await?;
-        let binds = Call::LayDown.around(self.files.lay_down(launch, user.clone())).await?;
+        let binds = Call::LayDown.around(self.files.lay_down(launch, user)).await?;
         let name = format!("windlass.{}.{}", self.local.fleet, launch.instance);
         let options = CreateContainerOptions { name: Some(name.clone()), platform: String::new() };
         let access = self.access.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let body = create::body(launch, &self.local, &access, binds);
-        let made = match Call::Create.around(self.docker()?.create_container(Some(options), body)).await {
+        match Call::Create.around(self.docker()?.create_container(Some(options), body)).await {
             Ok(created) => Ok(created.id),
             // A hook runs once: whatever has its name is not it.
             Err(error) if error::status(&error) == Some(409) && launch.hook.is_none() => {
@@ -175,10 +175,7 @@ impl Runtime for DockerEngine {
                 }
                 Err(error)
             }
-        };
-        let id = made?;
-        self.hand_over(&id, launch, user.as_deref()).await?;
-        Ok(id)
+        }
     }
 
     async fn networks(&self) -> Result<Networks, RuntimeError> {
@@ -191,6 +188,7 @@ impl Runtime for DockerEngine {
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
+        self.hand_over(id).await?;
         Call::Start
             .around(self.docker()?.start_container(id, None))
             .await

@@ -59,6 +59,9 @@ pub(crate) enum NoBody {
     TakenAway,
 }
 
+/// An endpoint may take nothing of the rest for so many times the pause of a client.
+const ENDPOINT_PAUSES: u32 = 6;
+
 #[derive(Debug)]
 struct Shared {
     source: Mutex<Source>,
@@ -233,7 +236,9 @@ impl Flow for Shared {
     fn end(&self, why: End, now: Instant) {
         let (body, after) = {
             let mut source = self.lock();
-            let rests = now.saturating_duration_since(source.moved_at) >= self.idle;
+            // An endpoint that works on what it has may pause for longer than a client that sends nothing.
+            let idle = if source.waits { self.idle } else { self.idle * ENDPOINT_PAUSES };
+            let rests = now.saturating_duration_since(source.moved_at) >= idle;
             if source.after.is_none() || source.ended || !(rests || why == End::Drained) {
                 return;
             }

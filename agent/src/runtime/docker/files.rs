@@ -15,6 +15,10 @@ use windlass_core::release::Spec;
 
 use super::super::RuntimeError;
 
+/// The file, beside those of an instance, that names the user whom they wait for. They are given to that user before the first start:
+/// its numbers are in the container, and an agent that dies in between finds what is still to be done.
+const WAITS: &str = "owner";
+
 /// The folder of all instances' files, one folder for each.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -49,19 +53,39 @@ impl Store {
         written.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))
     }
 
-    /// Gives the files of an instance to a user and a group.
-    pub(super) async fn give(&self, launch: &Launch, owner: (u32, u32)) -> Result<(), RuntimeError> {
-        let (folder, count) = (self.folder.join(&launch.instance), launch.release.release.spec.files.len());
-        let refused = |message: String| RuntimeError::Refused {
-            doing: "give the release's files to its user",
-            message,
+    /// Whether the files of any instance wait for their owner.
+    pub(super) async fn any_waits(&self) -> bool {
+        let folder = self.folder.clone();
+        let look = move || {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.into_iter().any(|entry| entry.path().join(WAITS).exists())
         };
-        let give = move || {
-            (0..count)
-                .try_for_each(|index| chown(folder.join(index.to_string()), Some(owner.0), Some(owner.1)))
+        tokio::task::spawn_blocking(look).await.unwrap_or(true)
+    }
+
+    /// The name of the user that the files of an instance wait for; `None` if they wait for none.
+    pub(super) async fn waits_for(&self, instance: &str) -> Result<Option<String>, RuntimeError> {
+        match tokio::fs::read_to_string(self.folder.join(instance).join(WAITS)).await {
+            Ok(user) => Ok(Some(user)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(not_given(error.to_string())),
+        }
+    }
+
+    /// Gives the files of an instance to a user and a group. They wait for nobody then.
+    pub(super) async fn give(&self, instance: &str, owner: (u32, u32)) -> Result<(), RuntimeError> {
+        let folder = self.folder.join(instance);
+        let give = move || -> std::io::Result<()> {
+            for entry in std::fs::read_dir(&folder)? {
+                let entry = entry?;
+                if entry.file_name() != WAITS {
+                    chown(entry.path(), Some(owner.0), Some(owner.1))?;
+                }
+            }
+            std::fs::remove_file(folder.join(WAITS))
         };
         let given = tokio::task::spawn_blocking(give).await;
-        given.map_err(|error| refused(error.to_string()))?.map_err(|error| refused(error.to_string()))
+        given.map_err(|error| not_given(error.to_string()))?.map_err(|error| not_given(error.to_string()))
     }
 
     /// Forgets the files of every instance that is not `here`: its container was never made, or has gone, and the
@@ -87,6 +111,10 @@ impl Store {
     }
 }
 
+fn not_given(message: String) -> RuntimeError {
+    RuntimeError::Refused { doing: "give the release's files to its user", message }
+}
+
 fn sweep(folder: &Path, here: &BTreeSet<String>) -> std::io::Result<usize> {
     let mut removed = 0;
     let entries = match std::fs::read_dir(folder) {
@@ -106,6 +134,9 @@ fn sweep(folder: &Path, here: &BTreeSet<String>) -> std::io::Result<usize> {
 fn write(folder: &Path, spec: &Spec, image_user: Option<&str>) -> std::io::Result<Vec<Mount>> {
     // Names in it give nothing away, and only root looks in.
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    if let Some(user) = named_owner(spec, image_user) {
+        std::fs::write(folder.join(WAITS), user)?;
+    }
     let owner = owner(user(spec, image_user));
     let mut binds = Vec::new();
     for (index, (target, file)) in spec.files.iter().enumerate() {
@@ -139,7 +170,7 @@ fn user<'u>(spec: &'u Spec, image_user: Option<&'u str>) -> Option<&'u str> {
 }
 
 /// Returns the user of the instance if it is a name other than root and at least one file is not readable by all.
-pub(super) fn named_owner<'u>(spec: &'u Spec, image_user: Option<&'u str>) -> Option<&'u str> {
+fn named_owner<'u>(spec: &'u Spec, image_user: Option<&'u str>) -> Option<&'u str> {
     let is_private = spec.files.values().any(|file| file.mode & 0o004 == 0);
     user(spec, image_user).filter(|user| {
         let name = user.split(':').next().unwrap_or_default();
@@ -206,6 +237,27 @@ mod tests {
             let file = std::fs::metadata(dir.path().join("web/0")).unwrap();
             assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (1000, 1001, 0o600));
         }
+    }
+
+    #[tokio::test]
+    async fn files_wait_for_an_owner_until_they_are_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(&dir.path().join("files"));
+        let mut release = crate::fixture::release(1);
+        let file = serde_json::json!({ "content": STANDARD.encode("key"), "mode": 0o600 });
+        release.spec.files = [("/run/key".to_owned(), serde_json::from_value(file).unwrap())].into();
+        assert!(!store.any_waits().await, "there is no folder yet");
+        write(&store.folder.join("web.1"), &release.spec, Some("1000")).unwrap_or_default();
+        assert!(!store.any_waits().await, "a number needs no image");
+        write(&store.folder.join("web.2"), &release.spec, Some("app")).unwrap();
+        assert!(store.any_waits().await);
+        assert_eq!(store.waits_for("web.2").await.unwrap().as_deref(), Some("app"));
+        assert_eq!(store.waits_for("web.1").await.unwrap(), None);
+        let own = std::fs::metadata(dir.path()).unwrap();
+        store.give("web.2", (own.uid(), own.gid())).await.unwrap();
+        assert!(!store.any_waits().await && store.waits_for("web.2").await.unwrap().is_none());
+        let kept = std::fs::metadata(store.folder.join("web.2/0")).unwrap();
+        assert_eq!((kept.uid(), kept.mode() & 0o777), (own.uid(), 0o600));
     }
 
     #[test]

@@ -4,14 +4,12 @@
 use std::io::Read as _;
 use std::pin::pin;
 
-use bollard::query_parameters::{DownloadFromContainerOptions, RemoveContainerOptions};
+use bollard::query_parameters::DownloadFromContainerOptions;
 use futures_util::StreamExt as _;
-use windlass_core::reconcile::Launch;
 
 use super::super::{RuntimeError, answer};
 use super::engine::DockerEngine;
 use super::error::{self, refused};
-use super::files;
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -21,34 +19,21 @@ const MAX_ARCHIVE: usize = 1 << 20;
 const DOING: &str = "give the release's files to the user of the image";
 
 impl DockerEngine {
-    /// Gives the files of a created container to its user, if [`files::named_owner`] returns one.
-    /// A container whose user cannot be found out is removed.
-    pub(super) async fn hand_over(
-        &self,
-        id: &str,
-        launch: &Launch,
-        image_user: Option<&str>,
-    ) -> Result<(), RuntimeError> {
-        let Some(user) = files::named_owner(&launch.release.release.spec, image_user) else { return Ok(()) };
-        let given = match self.numbers_of(id, user).await {
-            Ok(owner) => self.files.give(launch, owner).await,
-            Err(error) => Err(error),
-        };
-        if given.as_ref().is_err_and(|error| !error.is_unavailable()) {
-            // Without force: one that runs goes on.
-            let options = RemoveContainerOptions { v: true, ..Default::default() };
-            match self.docker()?.remove_container(id, Some(options)).await {
-                Ok(()) => self.files.remove(&launch.instance).await,
-                Err(error) => {
-                    tracing::warn!(
-                        id,
-                        error = error::message(&error),
-                        "failed to remove a container whose files could not be given to its user"
-                    )
-                }
-            }
+    /// Gives the files of a container to its user before its first start, if they wait for one.
+    ///
+    /// # Errors
+    /// The engine does not answer, or the image has no such user.
+    pub(super) async fn hand_over(&self, id: &str) -> Result<(), RuntimeError> {
+        if !self.files.any_waits().await {
+            return Ok(());
         }
-        given
+        let asked = async { self.docker()?.inspect_container(id, None).await.map_err(refused(DOING)) };
+        let name = answer(asked).await?.name.unwrap_or_default();
+        let prefix = format!("/windlass.{}.", self.local.fleet);
+        let Some(instance) = name.strip_prefix(&prefix) else { return Ok(()) };
+        let Some(user) = self.files.waits_for(instance).await? else { return Ok(()) };
+        let owner = self.numbers_of(id, &user).await?;
+        self.files.give(instance, owner).await
     }
 
     /// The numbers of `name` or `name:group` in the container.

@@ -251,6 +251,10 @@ fn a_file_may_be_for_its_owner_alone() {
             "service: a\nimage: nginx:1\nsecurity: {{ user: {user} }}\nfiles: {{ /x: {{ content: a, mode: 0600 }} }}\n"
         );
         assert!(load_one(&text).warnings.is_empty(), "{user}");
+        // An agent of the version before refuses a name, and gets none of it.
+        let version = if user.starts_with("app") { 7 } else { 1 };
+        assert_eq!(spec_of(&text).version(), version, "{user}");
+        assert_eq!(spec_of(&text.replace("0600", "0644")).version(), 1, "{user}");
     }
 }
 
