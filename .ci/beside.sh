@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs one command while another one runs: tests wait most of the time, and compilers and the simulation never do.
+# Runs one command while another one runs: scenarios wait most of the time, and the simulation never does.
 #
-#     .ci/beside.sh "make build-sim" "make test-unit"
+#     .ci/beside.sh "make sim" "make test-engine"
 #
 # The first one gets the processors that the second leaves, and its output comes at the end. Fails if either fails.
 set -uo pipefail
