@@ -36,8 +36,7 @@ demo: release ## three hosts, a rollout, a bad release, a dead coordinator: ten 
 	examples/demo/demo.sh
 
 .PHONY: test
-test: needs format lint deny layering doc test-unit test-doc build-sim ## everything, from a fresh clone
-	.ci/beside.sh "$(MAKE) sim" "$(MAKE) test-engine"
+test: needs format lint deny layering doc test-unit test-doc sim test-engine ## everything, from a fresh clone
 	@echo "make test: all of it passed, except what was LEFT OUT above, if anything"
 
 .PHONY: needs
