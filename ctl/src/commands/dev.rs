@@ -62,12 +62,32 @@ pub(super) async fn run(args: &DevArgs, printer: &Printer) -> Result<Exit, CtlEr
         .map_err(|source| DevError::NoEngine { engine: args.engine.clone(), source })?;
     if is_new {
         make(&home, &dir, server, args)?;
+    } else {
+        let policy = std::fs::read_to_string(dir.join("policy.toml")).unwrap_or_default();
+        if let Some(left_out) = left_out(&policy, &args.registries, &args.insecure_registries) {
+            printer.warn(&format!(
+                "{left_out}: a registry is taken when the folder is made; name another `--dir`, or add it to {}/policy.toml and to \
+                 `insecure_registries` of the context, and start again",
+                dir.display()
+            ));
+        }
     }
     let outcome = Box::pin(supervise(&home, &dir, args, printer)).await;
     if is_temporary && outcome.is_ok() && !args.keep {
         drop(std::fs::remove_dir_all(&dir));
     }
     outcome
+}
+
+/// The registries of the command line that the policy of a folder made before does not name. Those that are named by default do not
+/// count: the folder may have been made with others.
+fn left_out(policy: &str, registries: &[String], insecure: &[String]) -> Option<String> {
+    let is_default =
+        |name: &&String| ["docker.io", "127.0.0.1:5000", "localhost:5000"].contains(&name.as_str());
+    let named = registries.iter().filter(|name| !is_default(name)).chain(insecure);
+    let left_out: Vec<&str> =
+        named.map(String::as_str).filter(|name| !policy.contains(&format!("\"{name}\""))).collect();
+    (!policy.is_empty() && !left_out.is_empty()).then(|| left_out.join(", "))
 }
 
 /// Finds out before anything is made whether the ports can be had.
@@ -273,4 +293,21 @@ fn welcome(home: &Home, http: &str, dir: &Path, args: &DevArgs) -> String {
         home.path().display(),
         dir.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_that_an_older_folder_lacks_is_told() {
+        let policy = "registries = [\"docker.io\", \"reg:5000\"]\ninsecure_registries = [\"reg:5000\"]\n";
+        let left_out = |policy: &str, registries: &[&str], insecure: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            left_out(policy, &owned(registries), &owned(insecure))
+        };
+        assert_eq!(left_out(policy, &["docker.io", "127.0.0.1:5000"], &["reg:5000"]), None);
+        assert_eq!(left_out(policy, &["ghcr.io/you"], &["reg:50"]).as_deref(), Some("ghcr.io/you, reg:50"));
+        assert_eq!(left_out("", &["ghcr.io/you"], &[]), None, "it is not written yet");
+    }
 }
