@@ -102,7 +102,7 @@ async fn the_unit_of_the_ingress_needs_no_more_than_it_gives() {
     for set in ["CapEff:", "CapPrm:", "CapBnd:", "CapAmb:"] {
         assert_eq!(of(set), "0000000000000400", "{set} is NET_BIND_SERVICE alone");
     }
-    // What it wrote is its own.
+    // The ingress owns every file that it wrote.
     let kept = fs::read_dir(&state).unwrap().flatten().collect::<Vec<_>>();
     assert!(!kept.is_empty() && kept.iter().all(|entry| entry.metadata().unwrap().uid() == USER), "{kept:?}");
 }

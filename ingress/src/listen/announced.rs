@@ -81,7 +81,7 @@ mod tests {
         [&SIGNATURE[..], &[command, family], &length, rest].concat()
     }
 
-    /// What a connection of these bytes tells, and how many of them are left.
+    /// Returns the announced client and the number of bytes left.
     async fn told(bytes: &[u8]) -> Result<(Option<String>, usize), String> {
         let mut from = bytes;
         let client = read(&mut from).await.map_err(|error| error.to_string())?;

@@ -83,7 +83,7 @@ async fn a_stream_that_is_not_read_loses_its_place() {
 #[tokio::test]
 async fn a_slow_client_gets_all_and_little_is_buffered() {
     const SIZE: usize = 256 << 20;
-    /// What the kernel holds for two connections (6 MiB to read and 4 MiB to write each, by default), and a little more.
+    /// Bytes that the kernel holds for two connections (6 MiB to read and 4 MiB to write each, by default), and a little more.
     const MOST: usize = 24 << 20;
     let mut tasks = JoinSet::new();
     let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));

@@ -34,8 +34,7 @@ struct OfHost {
     budget: (Timestamp, u32),
 }
 
-/// What `host` says of slots that are not those of another host: of these its word is none, and would be read as news of a
-/// service that it never ran.
+/// Returns the observation of `host` without slots that are on another host: its events would name a service that it never ran.
 fn without_foreign(state: &State, host: &HostId, seen: Arc<Observation>) -> Arc<Observation> {
     let is_foreign = |slot: &SlotId| {
         let known = state.slots.get(&slot.service).and_then(|slots| slots.get(slot));
