@@ -56,6 +56,9 @@ impl FromStr for Lifetime {
     }
 }
 
+/// The registries of a fleet of `dev` that names none.
+pub(crate) const DEV_REGISTRIES: [&str; 3] = ["docker.io", "127.0.0.1:5000", "localhost:5000"];
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass dev\n  \
@@ -70,7 +73,7 @@ pub(crate) struct DevArgs {
     #[arg(long, value_name = "URL", default_value = "unix:///var/run/docker.sock")]
     pub(crate) engine: String,
     /// Registries that images may come from
-    #[arg(long = "registry", value_name = "HOST[:PORT]", default_values = ["docker.io", "127.0.0.1:5000", "localhost:5000"])]
+    #[arg(long = "registry", value_name = "HOST[:PORT]", default_values = DEV_REGISTRIES)]
     pub(crate) registries: Vec<String>,
     /// A registry off loopback that may be plain HTTP; images may come from it too
     #[arg(long = "insecure-registry", value_name = "HOST[:PORT]")]

@@ -19,7 +19,7 @@ use windlass_process::signals;
 
 use super::init::{self, Wanted};
 use super::wait::{answering, readiness};
-use crate::args::{DevArgs, InitArgs};
+use crate::args::{DEV_REGISTRIES, DevArgs, InitArgs};
 use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::home::Home;
@@ -82,8 +82,7 @@ pub(super) async fn run(args: &DevArgs, printer: &Printer) -> Result<Exit, CtlEr
 /// The registries of the command line that the policy of a folder made before does not name. Those that are named by default do not
 /// count: the folder may have been made with others.
 fn left_out(policy: &str, registries: &[String], insecure: &[String]) -> Option<String> {
-    let is_default =
-        |name: &&String| ["docker.io", "127.0.0.1:5000", "localhost:5000"].contains(&name.as_str());
+    let is_default = |name: &&String| DEV_REGISTRIES.contains(&name.as_str());
     let named = registries.iter().filter(|name| !is_default(name)).chain(insecure);
     let left_out: Vec<&str> =
         named.map(String::as_str).filter(|name| !policy.contains(&format!("\"{name}\""))).collect();
