@@ -184,7 +184,6 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
             while let Some(finished) = self.operations.try_next() {
                 self.take(finished);
             }
-            self.look_at_clock();
             let desired = self.wires.desired.borrow_and_update().clone();
             let next = match self.view.refresh(&desired, &self.memory).await {
                 Ok(()) => {
@@ -197,11 +196,11 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         }
     }
 
-    /// A clock that was set tells nothing of how long anything has lasted. Delays that were counted by it are over:
-    /// that something is tried again sooner does no harm.
-    fn look_at_clock(&mut self) {
+    /// The time to decide at. A clock that was set tells nothing of how long anything has lasted. Delays that were
+    /// counted by it are over: that something is tried again sooner does no harm.
+    fn look_at_clock(&mut self) -> Timestamp {
         let now = (self.now)();
-        let Some(step) = self.steps.look(now.as_millis(), self.begun.elapsed()) else { return };
+        let Some(step) = self.steps.look(now.as_millis(), self.begun.elapsed()) else { return now };
         tracing::warn!(seconds = step / 1000, "the clock of this host was set");
         self.clock_set_at = now;
         self.view.clock_was_set();
@@ -211,6 +210,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
         volatile.asked.clear();
         volatile.steps.clear();
         volatile.tasks.clear();
+        now
     }
 
     fn take(&mut self, finished: Finished) {
@@ -223,7 +223,7 @@ impl<R: Runtime, S: MemoryStore> Task<R, S> {
 
     /// Decides and acts; answers when to do so again if nothing happens.
     async fn decide(&mut self, desired: &Desired) -> Duration {
-        let now = (self.now)();
+        let now = self.look_at_clock(); // of this moment: it may have been set while the engine was asked
         let mut observed = self.view.observed(desired);
         self.asks.drain();
         for seen in &mut observed.containers {

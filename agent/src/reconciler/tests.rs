@@ -412,6 +412,28 @@ async fn clock_step_fails_no_release_and_keeps_all_deadlines() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clock_step_during_a_look_fails_no_release() {
+    let mut host = Host::new();
+    let one = host.release(1, |spec| {
+        let check = json!({"exec": {"argv": ["true"]}});
+        let probe = json!({"check": check, "every": "1s", "timeout": "1s", "failures": 60, "successes": 1});
+        spec.health.startup = Some(serde_json::from_value(probe).unwrap());
+    });
+    host.engine.world().exec_code = 1;
+    host.plan(vec![running(0, one)]);
+    host.until(|seen| seen.slots.iter().any(|slot| !slot.instances.is_empty())).await;
+    // The agent asks, and the clock is set before the engine answers.
+    host.engine.world().hung = true;
+    tokio::time::sleep(Duration::from_secs(16)).await; // a resync is due in between
+    set_clock(2);
+    host.engine.world().hung = false;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    host.engine.world().exec_code = 0;
+    host.settled().await;
+    assert!(host.disk.0.lock().unwrap().0.quarantine.is_empty(), "no release is blamed for a clock");
+}
+
+#[tokio::test(start_paused = true)]
 async fn candidate_that_ended_unwatched_is_started_once_more() {
     let mut host = Host::new();
     let one = host.release(1, |_| {});
