@@ -213,12 +213,13 @@ impl Rogue {
     }
 }
 
-/// Looks again and again until `look` answers with `Ok`, or `limit` has passed: then the last `Err`.
+/// Looks again and again until `look` answers with `Ok`, or `limit` has passed before the last look: then its `Err`.
 pub fn within<T>(limit: Duration, mut look: impl FnMut() -> Result<T, String>) -> Result<T, String> {
     let begun_at = Instant::now();
     loop {
+        let looked_at = Instant::now();
         match look() {
-            Err(_) if begun_at.elapsed() < limit => wait::pause(LOOK_EVERY),
+            Err(_) if looked_at.duration_since(begun_at) < limit => wait::pause(LOOK_EVERY),
             looked => return looked,
         }
     }
