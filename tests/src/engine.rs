@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -65,6 +66,17 @@ impl Engine {
     /// The output of `docker inspect`.
     pub fn inspect(&self, id: &str) -> Result<Value> {
         self.ask("GET", &format!("/containers/{id}/json"), "")
+    }
+
+    /// Whether somebody has sent a signal to a container since then, as every stop begins with one.
+    pub fn was_signalled(&self, id: &str, since: SystemTime) -> Result<bool> {
+        let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (since, now) = (seconds(since), seconds(SystemTime::now()));
+        let filter = escape(&format!(r#"{{"container":["{id}"],"event":["kill"]}}"#));
+        let path = format!("/events?since={since}&until={now}&filters={filter}");
+        let answer = http::ask_socket(&self.socket, "GET", &path, "")?;
+        anyhow::ensure!(answer.status == 200, "the engine answered GET {path} with {}", answer.status);
+        Ok(!answer.body.trim().is_empty())
     }
 
     /// Runs a container that no agent started, publishing `port` of the host. Answers with its id.

@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::host::Host;
 use crate::wait;
 
 const ROUND_EVERY: Duration = Duration::from_millis(100);
-/// A container that was told to stop refuses newcomers before its engine says that it has ended.
-const ENDING: Duration = Duration::from_millis(500);
+/// A container that was told to stop refuses newcomers before its engine says so.
+const ENDING: Duration = Duration::from_secs(3);
+/// It may have answered once more after it was told.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
 
 /// The watch. Ask [`Watch::end`] for what it saw.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl Watch {
         let (service, hosts) = (service.to_owned(), hosts.to_vec());
         let thread = std::thread::spawn(move || {
             let mut seen = Seen { fewest: usize::MAX, ..Seen::default() };
-            let mut known = BTreeSet::new();
+            let mut known = BTreeMap::new();
             let begun_at = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
                 let round_at = Instant::now();
@@ -95,42 +97,51 @@ impl Seen {
         service: &str,
         hosts: &[Host],
         wanted: &[&str],
-        known: &mut BTreeSet<String>,
+        known: &mut BTreeMap<String, SystemTime>,
         begun_at: Instant,
     ) {
-        let (mut serving, mut still_known) = (0, BTreeSet::new());
+        let (mut serving, mut still_known) = (0, BTreeMap::new());
         // Looked into when everybody was asked: that takes a while, in which others may have been replaced.
         let mut without_answer = Vec::new();
         let (at, mut said) = (begun_at.elapsed().as_millis(), Vec::new());
         for host in hosts {
-            let Ok(running) = host.engine.running(service) else { continue };
-            for container in running {
-                let answer = host.version(&container);
-                let word = answer.as_ref().map_or_else(ToString::to_string, |body| version_of(body));
-                said.push(format!("{}: {word}", container.label("instance")));
-                match answer {
-                    Ok(body) => {
-                        let version = version_of(&body);
-                        self.answers += 1;
-                        if wanted.contains(&version.as_str()) {
-                            serving += 1;
-                            still_known.insert(container.id.clone());
+            let (mut listed, mut missed) = (BTreeSet::new(), true);
+            // One that was stopped between the list and its turn was replaced by one that is not in that list.
+            while std::mem::take(&mut missed) {
+                let Ok(mut running) = host.engine.running(service) else { break };
+                running.retain(|container| listed.insert(container.id.clone()));
+                for container in running {
+                    let asked_at = SystemTime::now();
+                    let answer = host.version(&container);
+                    let word = answer.as_ref().map_or_else(ToString::to_string, |body| version_of(body));
+                    said.push(format!("{}: {word}", container.label("instance")));
+                    match answer {
+                        Ok(body) => {
+                            let version = version_of(&body);
+                            self.answers += 1;
+                            if wanted.contains(&version.as_str()) {
+                                serving += 1;
+                                still_known.insert(container.id.clone(), asked_at);
+                            }
+                            self.versions
+                                .entry(container.label("release").to_owned())
+                                .or_default()
+                                .insert(version);
                         }
-                        self.versions
-                            .entry(container.label("release").to_owned())
-                            .or_default()
-                            .insert(version);
+                        // One that did not answer in the round before is starting, or was started again.
+                        Err(error) => {
+                            if let Some(answered_at) = known.get(&container.id) {
+                                missed = true;
+                                let at = begun_at.elapsed();
+                                without_answer.push((host, container, at, error, *answered_at));
+                            }
+                        }
                     }
-                    // One that did not answer in the round before is starting, or was started again.
-                    Err(error) if known.contains(&container.id) => {
-                        without_answer.push((host, container, begun_at.elapsed(), error));
-                    }
-                    Err(_) => {}
                 }
             }
         }
-        for (host, container, at, error) in without_answer {
-            if is_still_running(host, &container.id) {
+        for (host, container, at, error, answered_at) in without_answer {
+            if !is_ending(host, &container.id, answered_at) {
                 self.silent.push(format!(
                     "after {} ms: {} on {} ({}): {error:#}",
                     at.as_millis(),
@@ -138,7 +149,7 @@ impl Seen {
                     host.name,
                     container.label("release"),
                 ));
-                still_known.insert(container.id);
+                still_known.insert(container.id, answered_at);
             }
         }
         *known = still_known;
@@ -177,7 +188,20 @@ pub fn version_of(body: &str) -> String {
     answer["version"].as_str().unwrap_or(body).to_owned()
 }
 
-fn is_still_running(host: &Host, id: &str) -> bool {
-    wait::pause(ENDING);
-    host.engine.inspect(id).is_ok_and(|container| container["State"]["Running"] == true)
+/// Whether a container that refuses newcomers was told to stop or has ended since its last answer. Its engine may say so a
+/// moment later.
+fn is_ending(host: &Host, id: &str, answered_at: SystemTime) -> bool {
+    let since = answered_at - LAST_ANSWER;
+    let asked_at = Instant::now();
+    loop {
+        let looked_at = Instant::now();
+        let runs = host.engine.inspect(id).is_ok_and(|container| container["State"]["Running"] == true);
+        if !runs || host.engine.was_signalled(id, since).unwrap_or_default() {
+            return true;
+        }
+        if looked_at.duration_since(asked_at) >= ENDING {
+            return false;
+        }
+        wait::pause(ROUND_EVERY);
+    }
 }
