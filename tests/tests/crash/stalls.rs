@@ -31,11 +31,18 @@ fn a_loop_that_stalls_is_ended_before_its_lease_harms() {
     fleet.wait_for_host(&host.name, "connected");
     fleet.deploy_detached(&Service::web(&image, 2));
     let log = fleet.folder.join("crash-points.log");
+    // No earlier than the last look that did not see it, however late the next one came.
+    let mut stalled_at = Instant::now();
     wait::until("it stands still", Duration::from_secs(30), || {
+        let looked_at = Instant::now();
         let points = std::fs::read_to_string(&log).unwrap_or_default();
-        if points.contains("stalls at agent.engine.create.before") { Ok(()) } else { Err(points) }
+        if points.contains("stalls at agent.engine.create.before") {
+            Ok(())
+        } else {
+            stalled_at = looked_at;
+            Err(points)
+        }
     });
-    let stalled_at = Instant::now();
     fleet.lab.script("host.sh", &["partition", &host.name]);
     let cut_at = Instant::now();
     let ended = wait::until("the watchdog has ended it", WATCHDOG.1, || {
