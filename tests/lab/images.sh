@@ -91,7 +91,7 @@ configuration() { # TAG VARIABLES LAYER...
         config: { Env: ($variables | split(" ")), Entrypoint: ["/web"], ExposedPorts: { "8080/tcp": {} }, WorkingDir: "/" },
         rootfs: { type: "layers", diff_ids: ($layers | split("\n")) }
     }' >"$work/$tag.json"
-    # The one image that says itself how it does, and ceases to with LIVENESS_FAILS_AFTER_MS.
+    # The one image that says itself how it does.
     if [ "$tag" = checked ]; then
         jq --compact-output '.config.Healthcheck = { Test: ["CMD", "/web", "probe", "/health/live"],
             Interval: 1000000000, Timeout: 3000000000, Retries: 1 }' "$work/$tag.json" >"$work/$tag.new"

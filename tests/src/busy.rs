@@ -66,6 +66,11 @@ impl Busy {
         self.shared.left.store(count, Ordering::SeqCst);
     }
 
+    /// Answers every request again.
+    pub fn answer_all(&self) {
+        self.shared.left.store(0, Ordering::SeqCst);
+    }
+
     /// So many were answered in that way since.
     pub fn refused(&self) -> u32 {
         self.shared.refused.load(Ordering::SeqCst)

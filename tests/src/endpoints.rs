@@ -23,9 +23,14 @@ impl Endpoints {
         Self { addresses }
     }
 
+    /// Asks each of them for something; the answers are nobody's.
+    pub fn ask(&self, path: &str) {
+        self.addresses.iter().for_each(|address| drop(http::get(address, path, Duration::from_secs(2))));
+    }
+
     /// The versions that they say now; one that does not answer says why.
     pub fn versions(&self) -> Vec<String> {
-        let ask = |address: &String| match http::get(address, "/version", Duration::from_secs(2)) {
+        let ask = |address: &String| match http::get(address, "/version", Duration::from_secs(5)) {
             Ok(answer) => version_of(&answer.body),
             Err(error) => format!("{address}: {error:#}"),
         };

@@ -58,15 +58,19 @@ impl Host {
     /// The container's answer to `GET /version`.
     pub fn version(&self, container: &Container) -> Result<String> {
         let port = container.port.context("it publishes no port")?;
-        let answer = http::get(&format!("{}:{port}", self.address), "/version", Duration::from_secs(2))?;
+        let answer = http::get(&format!("{}:{port}", self.address), "/version", Duration::from_secs(5))?;
         anyhow::ensure!(answer.status == 200, "status {}", answer.status);
         Ok(answer.body.trim().to_owned())
     }
 
     /// The answer at a port of this host, asked from the host itself: the way for one that is cut off.
-    pub fn version_inside(&self, port: u16) -> String {
-        let url = format!("http://127.0.0.1:{port}/version");
-        crate::watch::version_of(self.run(&["curl", "--silent", "--max-time", "5", &url]).trim())
+    pub fn ask_inside(&self, port: u16, path: &str) -> Result<String> {
+        let url = format!("http://127.0.0.1:{port}{path}");
+        let line = self.on(words(["curl", "--silent", "--show-error", "--fail", "--max-time", "5", &url]));
+        let output = Command::new(&line[0]).args(&line[1..]).output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        anyhow::ensure!(output.status.success(), "{url}: {}", text(&output.stderr));
+        Ok(text(&output.stdout))
     }
 
     /// Ids of what runs here, sorted.

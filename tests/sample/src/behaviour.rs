@@ -14,7 +14,6 @@ pub struct Behaviour {
     pub never_ready: bool,
     pub ready_after: Duration,
     pub unready_after: Option<Duration>,
-    pub liveness_fails_after: Option<Duration>,
     pub exit_at_start: Option<i32>,
     pub exit_after: Option<Duration>,
     pub exit_code: i32,
@@ -56,7 +55,6 @@ impl Behaviour {
             never_ready: flag("NEVER_READY"),
             ready_after: after("READY_AFTER_MS")?.unwrap_or_default(),
             unready_after: after("UNREADY_AFTER_MS")?,
-            liveness_fails_after: after("LIVENESS_FAILS_AFTER_MS")?,
             exit_at_start: code("EXIT_AT_START")?,
             exit_after: after("EXIT_AFTER_MS")?,
             exit_code: code("EXIT_CODE")?.unwrap_or(1),
@@ -76,10 +74,6 @@ impl Behaviour {
 
     pub fn is_ready(&self, age: Duration) -> bool {
         !self.never_ready && age >= self.ready_after && self.unready_after.is_none_or(|limit| age < limit)
-    }
-
-    pub fn is_live(&self, age: Duration) -> bool {
-        self.liveness_fails_after.is_none_or(|limit| age < limit)
     }
 
     /// True for `fail_percent` of the request numbers, evenly spread: no randomness in tests.

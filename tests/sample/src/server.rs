@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::exit;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,13 @@ pub struct Server {
     errors: AtomicU64,
     in_flight: AtomicU64,
     draining: AtomicBool,
+    /// The word of `/be`, which counts more than the variables: [`NO`], [`YES`], or 0 for none.
+    ready: AtomicU8,
+    live: AtomicU8,
 }
+
+const NO: u8 = 1;
+const YES: u8 = 2;
 
 impl Server {
     pub fn new(behaviour: Behaviour) -> Self {
@@ -33,6 +39,8 @@ impl Server {
             errors: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            ready: AtomicU8::new(0),
+            live: AtomicU8::new(0),
         }
     }
 
@@ -128,10 +136,11 @@ impl Server {
         let path = request.path.strip_prefix("/api").unwrap_or(&request.path);
         match (request.method.as_str(), path) {
             (_, "/health" | "/health/detailed" | "/sync/status") => {
-                health(behaviour.is_ready(age) && behaviour.is_live(age))
+                health(self.is_ready(age) && self.is_live())
             }
-            (_, "/health/ready" | "/ready") => health(behaviour.is_ready(age)),
-            (_, "/health/live") => health(behaviour.is_live(age)),
+            (_, "/health/ready" | "/ready") => health(self.is_ready(age)),
+            (_, "/health/live") => health(self.is_live()),
+            (_, "/be") => self.be(request),
             (_, "/metrics") => (200, self.metrics()),
             (_, "/headers") => {
                 let pair = |(name, value): &(String, String)| format!("{}:{}", json(name), json(value));
@@ -164,6 +173,27 @@ impl Server {
         }
     }
 
+    fn is_ready(&self, age: Duration) -> bool {
+        told(&self.ready).unwrap_or_else(|| self.behaviour.is_ready(age))
+    }
+
+    fn is_live(&self) -> bool {
+        told(&self.live).unwrap_or(true)
+    }
+
+    /// Is ready and live from now on as the request says, whatever the variables say.
+    fn be(&self, request: &Request) -> (u16, String) {
+        for (name, word) in [("ready", &self.ready), ("live", &self.live)] {
+            match request.parameter(name) {
+                Some("0") => word.store(NO, SeqCst),
+                Some("1") => word.store(YES, SeqCst),
+                Some(other) => return (400, format!("`{name}` must be 0 or 1, not `{other}`")),
+                None => {}
+            }
+        }
+        (200, "as told".into())
+    }
+
     /// A user's request: subject to `FAIL_PERCENT` and `LATENCY_MS`.
     fn ordinary(&self, request: &Request) -> (u16, String) {
         let behaviour = &self.behaviour;
@@ -184,6 +214,14 @@ impl Server {
              http_requests_total{{status=\"200\"}} {}\nhttp_requests_total{{status=\"500\"}} {errors}\n",
             all - errors.min(all)
         )
+    }
+}
+
+fn told(word: &AtomicU8) -> Option<bool> {
+    match word.load(SeqCst) {
+        NO => Some(false),
+        YES => Some(true),
+        _ => None,
     }
 }
 

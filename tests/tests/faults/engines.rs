@@ -40,10 +40,12 @@ fn hanging_or_stopped_engine_is_waited_for_in_a_rollout() {
     fleet.deploy_ok(&web("v1", 0), "r1");
     let host = &fleet.hosts[0];
 
-    // It hangs while a new instance starts: what runs goes on, whoever cannot be asked.
+    // It hangs while a new instance starts, which is ready when it is told to be: what runs goes on, whoever cannot be asked.
     let old = Endpoints::of(host, "web");
-    fleet.deploy_detached(&web("v2", 2500));
+    let when_told = web("v2", 0).with("env.NEVER_READY", "1").with("health.startup.failures", 170);
+    fleet.deploy_detached(&when_told);
     fleet.wait_for_release(host, "r2");
+    let both = Endpoints::of(host, "web");
     fleet.lab.script("host.sh", &["engine-freeze", &host.name]);
     wait_until_said(&fleet, host);
     assert_eq!(old.versions(), ["v1"], "it serves, whatever its engine does");
@@ -52,8 +54,14 @@ fn hanging_or_stopped_engine_is_waited_for_in_a_rollout() {
         let waits = rollout["waiting"].to_string();
         if waits.contains("engine of host") { Ok(()) } else { Err(rollout.to_string()) }
     });
+    both.ask("/be?ready=1");
     fleet.lab.script("host.sh", &["engine-thaw", &host.name]);
     wait_until_back(&fleet, host);
+    wait::until("the rollout has ended", Duration::from_secs(120), || {
+        fleet.hosts.iter().for_each(|host| Endpoints::of(host, "web").ask("/be?ready=1"));
+        let rollout = fleet.rollout();
+        if rollout["outcome"].is_string() { Ok(()) } else { Err(rollout.to_string()) }
+    });
     let rollout = fleet.wait_for_outcome("succeeded");
     assert_eq!(rollout["failures"], serde_json::json!([]), "{rollout}");
     assert_eq!(rollout["stragglers"], serde_json::json!([]), "{rollout}");

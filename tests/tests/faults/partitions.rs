@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use windlass_tests::watch::version_of;
 use windlass_tests::{Fleet, Host, Service, wait};
 
 /// The host of slot 0, which is always the first batch.
@@ -22,10 +23,16 @@ fn heal(fleet: &Fleet, host: &Host) {
     fleet.wait_for_host(&host.name, "connected");
 }
 
-/// The answer on a host that is cut off, asked from within.
-fn inside(host: &Host) -> Vec<String> {
+/// Asks each instance on a host from within, which may be cut off. One that does not answer says why.
+fn ask(host: &Host, path: &str) -> Vec<String> {
     let running = host.engine.running("web").unwrap();
-    let mut all: Vec<String> = running.iter().map(|seen| host.version_inside(seen.port.unwrap())).collect();
+    let ask = |port: u16| host.ask_inside(port, path).unwrap_or_else(|error| format!("{error:#}"));
+    running.iter().filter_map(|seen| seen.port).map(ask).collect()
+}
+
+/// The versions of the instances on a host.
+fn inside(host: &Host) -> Vec<String> {
+    let mut all: Vec<String> = ask(host, "/version").iter().map(|said| version_of(said)).collect();
     all.sort();
     all
 }
@@ -34,25 +41,29 @@ fn inside(host: &Host) -> Vec<String> {
 fn host_cut_off_in_a_rollout_serves_on_and_ends_as_it_did() {
     let fleet = Fleet::start("cut-off", 3);
     // A host is `unknown`, and left out, ten seconds after its last word: the deadline leaves room for that.
-    let web = |tag: &str, ready_after: u32| {
-        let service = Service::web(&fleet.lab.image(tag), 3).with("progress_deadline", "18s");
-        service.with("env.READY_AFTER_MS", ready_after.to_string())
-    };
-    fleet.deploy_ok(&web("v1", 0), "r1");
+    let web = |tag: &str| Service::web(&fleet.lab.image(tag), 3).with("progress_deadline", "18s");
+    fleet.deploy_ok(&web("v1"), "r1");
     let host = first(&fleet);
     let others: Vec<Host> = fleet.hosts.iter().filter(|other| other.name != host.name).cloned().collect();
 
-    // During its batch: the new instance has started and is not ready yet.
-    fleet.deploy_detached(&web("v2", 1500));
+    // During its batch: the new instance has started, and is ready when it is told to be.
+    let when_told = web("v2").with("env.NEVER_READY", "1").with("health.startup.failures", 34);
+    fleet.deploy_detached(&when_told);
     fleet.wait_for_release(&host, "r2");
     cut(&fleet, &host);
     wait::until("the host has both", Duration::from_secs(20), || {
-        let serving = inside(&host);
-        if serving == ["v1", "v2"] { Ok(()) } else { Err(format!("{serving:?}")) }
+        let (serving, told) = (inside(&host), ask(&host, "/be?ready=1"));
+        let both = serving == ["v1", "v2"] && told == ["as told", "as told"];
+        if both { Ok(()) } else { Err(format!("{serving:?} {told:?}")) }
     });
     fleet.wait_for_host(&host.name, "lost");
     let status = fleet.status();
     assert_eq!(status["healthy"], 2, "nobody counts what is not heard of: {status}");
+    wait::until("the rollout has ended", Duration::from_secs(120), || {
+        others.iter().for_each(|other| drop(ask(other, "/be?ready=1")));
+        let rollout = fleet.rollout();
+        if rollout["outcome"].is_string() { Ok(()) } else { Err(rollout.to_string()) }
+    });
     let rollout = fleet.wait_for_outcome("succeeded");
     assert_eq!(rollout["stragglers"], serde_json::json!([host.name]), "{rollout}");
     for other in &others {
@@ -67,15 +78,20 @@ fn host_cut_off_in_a_rollout_serves_on_and_ends_as_it_did() {
     fleet.wait_until_serving("v2", 3, Duration::from_secs(30));
 
     // After its batch: it is where the rollout goes.
-    fleet.deploy_detached(&web("v4", 1500));
-    let others_begin = || {
-        others.iter().any(|other| {
-            other.engine.running("web").unwrap().iter().any(|seen| seen.label("release") == "r3")
-        })
+    fleet.deploy_detached(&web("v4").with("env.READY_AFTER_MS", "1500"));
+    let releases = |host: &Host| -> Vec<String> {
+        let running = host.engine.running("web").unwrap();
+        running.iter().map(|seen| seen.label("release").to_owned()).collect()
     };
-    wait::until_true("the next host begins", Duration::from_secs(30), others_begin);
-    let new = host.engine.running("web").unwrap().pop().unwrap();
-    assert_eq!(new.label("release"), "r3", "its own batch is over");
+    wait::until("its own batch is over, and the next host begins", Duration::from_secs(30), || {
+        let (own, next) = (releases(&host), others.iter().map(releases).collect::<Vec<_>>().concat());
+        if own == ["r3"] && next.contains(&"r3".to_owned()) {
+            Ok(())
+        } else {
+            Err(format!("{own:?} {next:?}"))
+        }
+    });
+    let new = host.engine.running("web").unwrap().remove(0);
     cut(&fleet, &host);
     let rollout = fleet.wait_for_outcome("succeeded");
     assert_eq!(rollout["stragglers"], serde_json::json!([host.name]), "{rollout}");
@@ -85,7 +101,7 @@ fn host_cut_off_in_a_rollout_serves_on_and_ends_as_it_did() {
     assert_eq!(host.running_ids("web"), [new.id], "nothing was started again there");
 
     // During a bad batch: it goes back by itself, and the rollout says so when it hears of it.
-    fleet.deploy_detached(&web("v3", 0));
+    fleet.deploy_detached(&web("v3"));
     fleet.wait_for_release(&host, "r4");
     cut(&fleet, &host);
     wait::until("the host has gone back by itself", Duration::from_secs(30), || {
