@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use windlass_tests::{Fleet, Service, Watch};
+use windlass_tests::{Fleet, Service, Watch, http, wait};
 
 const REPLICAS: u32 = 3;
 
@@ -49,10 +49,19 @@ fn crash_at_start_rolls_back_with_exit_code_and_log() {
 #[test]
 fn crash_after_healthy_rolls_back_during_the_soak() {
     let fleet = Fleet::start("crash-later", 2);
-    let image = fleet.lab.image("crash20");
-    // Three instances take about six seconds; the first one crashes 14 s after its start. By then the old ones are
-    // stopped and kept, and come back by a start, without a pull.
-    comes_back(&fleet, |web| web.with("image", image).with("env.EXIT_AFTER_MS", "14000").with("soak", "20s"));
+    fleet.deploy_ok(&Service::web(&fleet.lab.image("v1"), REPLICAS), "r1");
+    fleet.deploy_detached(&Service::web(&fleet.lab.image("v2"), REPLICAS).with("soak", "1m"));
+    // By then the old ones are stopped and kept, and come back by a start, without a pull.
+    wait::until("it soaks", Duration::from_secs(60), || {
+        let rollout = fleet.rollout();
+        if rollout["state"] == "soaking" { Ok(()) } else { Err(rollout.to_string()) }
+    });
+    let host = &fleet.hosts[0];
+    let port = fleet.wait_for_release(host, "r2");
+    drop(http::get(&format!("{}:{port}", host.address), "/exit?code=1", Duration::from_secs(5))); // it hangs up
+    fleet.wait_for_outcome("rolled_back");
+    fleet.wait_until_serving("v1", REPLICAS as usize, Duration::from_secs(10));
+    assert_eq!(fleet.status()["release"], "r1");
     let evidence = evidence(&fleet);
     assert_eq!((&evidence["clock"], &evidence["exit_code"]), (&"soak".into(), &1.into()), "{evidence}");
 }
@@ -95,8 +104,7 @@ fn port_of_a_stranger_fails_the_release_and_spares_it() {
     assert!(output.to_string().contains("8090"), "it names the port: {output}");
     fleet.wait_until_serving("v1", 2, Duration::from_secs(15));
     for host in &fleet.hosts {
-        let answer =
-            windlass_tests::http::get(&format!("{}:8090", host.address), "/version", Duration::from_secs(2));
+        let answer = http::get(&format!("{}:8090", host.address), "/version", Duration::from_secs(5));
         assert!(answer.unwrap().body.contains("v1"), "the stranger serves");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass_tests::engine::Engine;
-use windlass_tests::{Fleet, FleetOptions, Lab, Service, wait};
+use windlass_tests::{Fleet, FleetOptions, Lab, Service, http, wait};
 
 /// When the container began to run, and whether it still does.
 fn run_of(engine: &Engine, id: &str) -> (Value, Value) {
@@ -100,17 +100,15 @@ fn what_a_rollback_needs_survives_a_prune_during_the_soak() {
     let lab = Lab::enter();
     let registry = format!("{}:5004", lab.gateway());
     lab.script("registry.sh", &["up", "--port", "5004"]);
-    lab.script("images.sh", &["--registry", &registry, "--only", "v1,crash20"]);
+    lab.script("images.sh", &["--registry", &registry, "--only", "v1,v2"]);
     let options = FleetOptions { registries: vec![registry.clone()], ..FleetOptions::default() };
     let fleet = Fleet::start_with(lab, "prune", 1, options);
     let engine = fleet.hosts[0].engine.clone();
     let image = |tag: &str| format!("{registry}/web:{tag}");
     // Nobody but the agent names the image: it was pulled by digest.
     fleet.deploy_ok(&Service::web(&image("v1"), 1), "r1");
-    fleet.deploy_detached(
-        &Service::web(&image("crash20"), 1).with("env.EXIT_AFTER_MS", "12000").with("soak", "60s"),
-    );
-    fleet.wait_for_release(&fleet.hosts[0], "r2");
+    fleet.deploy_detached(&Service::web(&image("v2"), 1).with("soak", "5m"));
+    let port = fleet.wait_for_release(&fleet.hosts[0], "r2");
     wait::until("the old instance rests", Duration::from_secs(30), || {
         let running = fleet.hosts[0].running_ids("web");
         if running.len() == 1 { Ok(()) } else { Err(format!("{running:?}")) }
@@ -122,6 +120,8 @@ fn what_a_rollback_needs_survives_a_prune_during_the_soak() {
     fleet.wait_for_view("h1", "that the standby has gone", Duration::from_secs(30), |view| {
         has(view, "standby_missing", 1)
     });
+    let address = format!("{}:{port}", fleet.hosts[0].address);
+    drop(http::get(&address, "/exit?code=1", Duration::from_secs(5))); // it hangs up
     fleet.wait_for_outcome("rolled_back");
     fleet.wait_until_serving("v1", 1, Duration::from_secs(20));
     fleet.lab.script("registry.sh", &["down", "--port", "5004"]);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use windlass_tests::ingress::{self, NAME};
-use windlass_tests::{Fleet, Load, Service, Tunnel, Upload, wait};
+use windlass_tests::{Fleet, Load, Service, Tunnel, Upload, http, wait};
 
 #[test]
 fn no_request_is_lost_while_releases_come_and_go() {
@@ -88,10 +88,10 @@ fn no_request_is_lost_while_releases_come_and_go() {
 #[test]
 fn bodies_and_tunnels_outlast_a_switch() {
     const BODY: usize = 100 << 20;
-    const DRAIN: Duration = Duration::from_secs(10);
+    const DRAIN: Duration = Duration::from_secs(20);
     let fleet = Fleet::start("bodies", 1);
     let web = |tag: &str| {
-        let web = Service::web(&fleet.lab.image(tag), 1).with("drain_timeout", "10s");
+        let web = Service::web(&fleet.lab.image(tag), 1).with("drain_timeout", "20s");
         web.with("route", json!({ "host": NAME, "port": "http" })).with("soak", "0s")
     };
     let edge = fleet.hosts[0].clone();
@@ -138,19 +138,21 @@ fn a_restored_release_answers_without_a_coordinator() {
         let web = Service::web(&fleet.lab.image(tag), 1);
         web.with("route", json!({ "host": NAME, "port": "http" })).with("soak", "5m")
     };
-    let (v1, later) = (web("v1").with("soak", "0s"), web("crash20").with("env.EXIT_AFTER_MS", "12000"));
+    let (v1, later) = (web("v1").with("soak", "0s"), web("v2"));
     let edge = fleet.hosts[0].clone();
     let at = format!("{}:80", edge.address);
     let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
     fleet.deploy_ok(&v1, "r1");
     ingress::wait_until_routed(&at, "v1");
     fleet.deploy_detached(&later);
-    ingress::wait_until_routed(&at, "crash20");
+    ingress::wait_until_routed(&at, "v2");
     wait::until("the old instance rests", Duration::from_secs(30), || {
         let running = edge.running_ids("web");
         if running.len() == 1 { Ok(()) } else { Err(format!("{running:?}")) }
     });
+    let port = fleet.wait_for_release(&edge, "r2");
     fleet.server.kill_9();
+    drop(http::get(&format!("{}:{port}", edge.address), "/exit?code=1", Duration::from_secs(5))); // it hangs up
     ingress::wait_until_routed(&at, "v1");
     let load = Load::begin(&at, NAME, "/version", 100);
     wait::until("requests are answered", Duration::from_secs(20), || {
