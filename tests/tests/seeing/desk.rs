@@ -1,6 +1,6 @@
 //! A coordinator on loopback, and homes of people who call it.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ impl Desk {
     /// With a fleet `demo` of operator `alice`; its coordinator runs.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // Free now; nobody else here listens on what the system gave out a moment ago.
-        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        // Of an address of its own: whoever connects from 127.0.0.1 takes none of its ports while it is stopped.
+        let own = Ipv4Addr::from_bits(0x7f40_0000 | std::process::id() & 0x3f_ffff);
+        let ports = [(); 2].map(|()| TcpListener::bind((own, 0)).unwrap());
         let [server, http] = ports.map(|port| port.local_addr().unwrap().to_string());
         let mut desk = Self { folder, server, http, process: None };
         let data = desk.data().display().to_string();
