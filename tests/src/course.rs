@@ -1,10 +1,10 @@
-//! The progress of a rollout that moves traffic, as its operator sees it.
+//! The progress of a rollout that moves traffic, as its operator sees it, and programs that come back in the middle of one.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{Fleet, wait};
+use crate::{Fleet, Process, wait};
 
 impl Fleet {
     /// Instances of the sample service that run, of one version.
@@ -33,6 +33,19 @@ impl Fleet {
         let told = self.cli.json(&["explain", "web"]);
         let decisions = told["decisions"].as_array().cloned().unwrap_or_default();
         decisions.into_iter().filter(|decision| decision["decision"] == "judged").collect()
+    }
+
+    /// Starts the agent of a host again, and waits until that process is linked: for a while the coordinator says `connected` of
+    /// the one before.
+    #[track_caller]
+    pub fn start_agent_again(&mut self, index: usize) {
+        let links = |agent: &Process| agent.output().matches("linked to the coordinator").count();
+        let before = links(&self.agents[index]);
+        self.agents[index].start_again();
+        wait::until("the agent is linked", Duration::from_secs(30), || {
+            let agent = &self.agents[index];
+            if links(agent) > before { Ok(()) } else { Err(agent.tail(5)) }
+        });
     }
 
     /// The coordinator dies and comes back; the rollout goes on from what was stored.

@@ -10,6 +10,9 @@ use windlass_tests::{Fleet, FleetOptions, Lab, Load, Service, wait};
 /// The limit for a set that nobody is sent to any more: its rollout ends with the order to stop it, not with its end.
 const STOPPED: Duration = Duration::from_secs(15);
 
+/// More than a change of weights takes on a busy machine, from the command to the last response.
+const BACK: Duration = Duration::from_secs(15);
+
 /// Blue/green with a short watch, behind the name of the lab.
 fn web(fleet: &Fleet, tag: &str, steps: &Value) -> Service {
     let strategy = json!({ "steps": steps, "watch": "2s", "keep_old": "10m", "min_ready": "1s" });
@@ -60,7 +63,7 @@ fn traffic_moves_to_green_and_back_without_a_loss() {
         "rollback: {} requests, the last response of green {last:?} after the command",
         answers.answered()
     );
-    assert!(last < Duration::from_secs(5), "{last:?}");
+    assert!(last < BACK, "{last:?}");
     fleet.wait_until_serving("v1", 2, STOPPED);
 
     // Green fails on its way: nobody was sent there.
@@ -149,7 +152,7 @@ fn green_stands_on_other_hosts_where_blue_is_all_that_fits() {
         "rollback: {} requests, the last response of green {last:?} after the command",
         answers.answered()
     );
-    assert!(last < Duration::from_secs(5), "{last:?}");
+    assert!(last < BACK, "{last:?}");
     fleet.wait_until_serving("v1", 2, STOPPED);
     assert_eq!(on(&fleet, "r1"), blue_on);
 

@@ -25,7 +25,7 @@ fn a_host_whose_clock_is_set_fails_no_release_and_stops_nothing() {
         let rollout = fleet.wait_for_outcome("succeeded");
         assert_eq!(rollout["failures"], serde_json::json!([]), "{offset}: {rollout}");
         fleet.wait_until_serving(tag, 2, Duration::from_secs(10));
-        assert_eq!(fleet.host_state("h1"), "connected", "{offset}");
+        fleet.wait_for_host("h1", "connected");
     }
     let log = fleet.agents[0].output();
     assert_eq!(log.matches("the clock of this host was set").count(), 3, "{}", fleet.agents[0].tail(20));
@@ -50,8 +50,10 @@ fn coordinator_clock_step_loses_no_host_and_sees_one_go() {
         let set_at = Instant::now();
         wait::until("the coordinator has looked for a while", Duration::from_secs(40), || {
             let hosts = fleet.cli.json(&["host", "ls"]);
-            let mut states = hosts.as_array().unwrap().iter();
-            assert!(states.all(|host| host["state"] == "connected"), "{offset}: {hosts}");
+            let states = hosts.as_array().unwrap().iter().map(|host| host["state"].as_str().unwrap());
+            // On a busy machine a host may be silent for as long as makes it suspect, by any clock.
+            let mut lost = states.filter(|state| !["connected", "suspect"].contains(state));
+            assert_eq!(lost.next(), None, "{offset}: {hosts}");
             if set_at.elapsed() > Duration::from_secs(4) { Ok(()) } else { Err("too early".to_owned()) }
         });
         let now: Vec<_> = fleet.hosts.iter().map(|host| host.running_ids("web")).collect();

@@ -22,8 +22,7 @@ fn full_disks_lose_nothing_are_reported_and_recover() {
     // The agent of h1 can write nothing: it takes no plan, says why, and what it runs serves.
     fleet.agents[0].stop(Duration::from_secs(10));
     let disk = Disk::over(&fleet.data_of(&fleet.hosts[0]), "2m");
-    fleet.agents[0].start_again();
-    fleet.wait_for_host("h1", "connected");
+    fleet.start_agent_again(0);
     disk.fill();
     let serving = fleet.hosts[0].running_ids("web");
     fleet.deploy_detached(&web(&fleet, "v2"));

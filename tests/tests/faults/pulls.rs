@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windlass_tests::{Choke, Fleet, FleetOptions, Lab, Service, Watch};
+use windlass_tests::{Choke, Fleet, FleetOptions, Lab, Service, Watch, wait};
 
 const MIB: u64 = 1 << 20;
 
@@ -29,7 +29,10 @@ fn registry_death_in_a_pull_changes_nothing_and_it_resumes() {
     let rollout = fleet.wait_for_outcome("failed");
     let now: Vec<_> = fleet.hosts.iter().map(|host| host.running_ids("web")).collect();
     assert_eq!(now, before, "no container was touched: {rollout}");
-    assert_eq!(fleet.status()["state"], "steady", "{}", fleet.status());
+    wait::until("the service is steady", Duration::from_secs(20), || {
+        let status = fleet.status();
+        if status["state"] == "steady" { Ok(()) } else { Err(status.to_string()) }
+    });
 
     // It dies again, and comes back soon: the same rollout goes on.
     fleet.lab.script("registry.sh", &["up", "--port", "5002"]);

@@ -212,8 +212,8 @@ fn trust_is_not_taken_from_anyone(target: &mut Target) -> Result<(), String> {
         target.honest()?;
     }
     target.rogue.script(|script| script.trust.truncate(1));
-    target.rogue.cut();
     let hellos = target.rogue.said(|said| said.hellos.len());
+    target.rogue.cut();
     let version = within(LIMIT, || {
         target.rogue.said(|said| {
             let new = said.hellos.get(hellos).map(|hello| hello.trust_version);

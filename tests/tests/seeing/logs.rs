@@ -28,7 +28,9 @@ fn ask(host: &Host, container: &Container, request: &str) -> String {
 fn links(fleet: &Fleet) -> (usize, Vec<Value>) {
     let all: String = fleet.agents.iter().map(Process::output).collect();
     assert!(!all.contains("the link to the coordinator broke"), "{all}");
-    let told = fleet.cli.ok(&["events", "--kind", "host", "-o", "json"]).lines();
+    let mut told = fleet.cli.ok(&["events", "--kind", "host", "-o", "json"]).lines();
+    // A heartbeat that came late is no link that broke: a busy machine may hold it up.
+    told.retain(|event| !["host.suspect", "host.returned"].contains(&event["kind"].as_str().unwrap()));
     (all.matches("linked to the coordinator").count(), told)
 }
 
@@ -96,7 +98,7 @@ fn logs_are_whole_however_they_are_read_and_cut_no_host() {
         expect_burst(&output, "burst");
         let longest = output.stdout.lines().filter_map(|line| line.split_once("  ")).map(|line| line.1.len());
         assert_eq!(longest.max(), Some(LONG), "run {n}");
-        assert_eq!(fleet.host_state("h1"), "connected", "run {n}");
+        fleet.wait_for_host("h1", "connected");
     }
     // Readers that go away after one line.
     let bash = Cli::new("bash".into(), environment(&fleet.folder));
