@@ -356,14 +356,15 @@ async fn trust_documents_are_fetched_and_taken() {
 #[tokio::test]
 async fn a_certificate_is_renewed_and_an_expired_one_too() {
     let coordinator = Coordinator::new();
-    coordinator.known().lifetime = Duration::from_secs(4);
+    // Renewed at half of it: a machine may hold that up for a while.
+    coordinator.known().lifetime = Duration::from_secs(8);
     let (machine, listening) = (Machine::new(), coordinator.listen(ANY));
     join(&machine.join_at(listening.address, coordinator.token())).await.unwrap();
     let agent = machine.run();
     coordinator.until("renewed twice", |known| known.generation >= 3).await;
     assert_eq!(coordinator.known().proofs, 0, "while it was valid");
     agent.stop().await;
-    tokio::time::sleep(Duration::from_secs(5)).await; // a certificate's time cannot be paused
+    tokio::time::sleep(Duration::from_secs(9)).await; // a certificate's time cannot be paused
     let before = coordinator.known().hellos.len();
     let _agent = machine.run();
     coordinator.until("a proof", |known| known.proofs > 0).await;

@@ -89,15 +89,15 @@ async fn a_service_is_seen_as_soon_as_it_listens() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = held.local_addr().unwrap();
     drop(held);
-    let probes = release::Health { startup: Some(probe(http(), 5000)), ..release::Health::default() };
+    // Far longer than anybody waits here: it is seen because it is asked sooner than that.
+    let probes = release::Health { startup: Some(probe(http(), 600_000)), ..release::Health::default() };
     let mut asked = ask(subject(address.port(), probes));
     asked.until(|health| !health.ready).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     let mut server = JoinSet::new();
     let listener = TcpListener::bind(address).await.unwrap();
     server.spawn(serve(listener, |_| "HTTP/1.1 204 No Content\r\n\r\n", Arc::default()));
-    let took = asked.until(|health| health.ready && health.was_ready).await;
-    assert!(took < Duration::from_millis(1500), "{took:?}, although it is asked every 5 s");
+    asked.until(|health| health.ready && health.was_ready).await;
     assert_eq!(asked.details().first().unwrap(), "connection refused");
     assert_eq!(asked.details().last().unwrap(), "HTTP 204");
 }
@@ -239,12 +239,15 @@ async fn a_proxy_that_closes_is_nobody() {
         }
     });
     let tcp = Check::Tcp { port: "http".to_owned() };
-    let probes = release::Health { readiness: Some(probe(tcp, 500)), ..release::Health::default() };
+    let probes = release::Health { readiness: Some(probe(tcp, 600_000)), ..release::Health::default() };
     let mut asked = ask(subject(port, probes));
     asked.until(|health| !health.ready).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let begun = Instant::now();
+    while asked.details().len() <= 2 {
+        assert!(begun.elapsed() < LIMIT, "asked again soon: {:?}", asked.details());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     assert!(asked.details().iter().all(|detail| detail == "connection closed"));
-    assert!(asked.details().len() > 2, "asked again soon");
 }
 
 #[test]

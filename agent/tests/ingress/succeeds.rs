@@ -230,7 +230,7 @@ async fn an_end_with_notice_fails_health_checks_and_serves_on() {
     let world = World::new();
     let endpoint = Endpoint::listen("one").await;
     let mut agent = world.agent(vec![world.keys.table(5, &[endpoint.address])]);
-    let mut ingress = world.start(&["--http", "127.0.0.1:0", "--notice", "3s", "--response-timeout", "1s"]);
+    let mut ingress = world.start(&["--http", "127.0.0.1:0", "--notice", "6s", "--response-timeout", "1s"]);
     agent.report("it serves", serving).await;
     let http = agent.http().await;
     assert_eq!(get(http, WEB, "/wait/5000").await.unwrap().status, 504, "it waits as long as it was told");
@@ -244,5 +244,5 @@ async fn an_end_with_notice_fails_health_checks_and_serves_on() {
     }
     assert_eq!(get(http, WEB, "/").await.unwrap().body, "one", "requests are taken meanwhile");
     assert!(ingress.end().await);
-    assert!(ended_at.elapsed() >= Duration::from_secs(3), "{:?}", ended_at.elapsed());
+    assert!(ended_at.elapsed() >= Duration::from_secs(6), "{:?}", ended_at.elapsed());
 }
