@@ -110,7 +110,7 @@ async fn a_balancer_of_connections_announces_its_clients() {
         let trusted_proxies = TrustedProxies::new(vec![trusted]);
         let proxy_protocol = ProxyProtocol { http: true, https: false };
         let settings = Settings { trusted_proxies, proxy_protocol, ..Settings::default() };
-        let limits = Limits { detect: Duration::from_millis(500), ..Limits::default() };
+        let limits = Limits { detect: Duration::from_secs(2), ..Limits::default() };
         let world = World::start_in(limits, settings).await;
         world.ingress.take(pool(1, &[web])).unwrap();
         let mut stream = TcpStream::connect(world.address).await.unwrap();
@@ -134,7 +134,7 @@ async fn a_balancer_announces_clients_of_https() {
     let trusted_proxies = TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
     let proxy_protocol = ProxyProtocol { http: false, https: true };
     let settings = Settings { trusted_proxies, proxy_protocol, ..Settings::default() };
-    let limits = Limits { detect: Duration::from_millis(500), ..Limits::default() };
+    let limits = Limits { detect: Duration::from_secs(2), ..Limits::default() };
     let world = World::start_in(limits, settings).await;
     world.ingress.take(pool(1, &[server(&mut tasks, "one").await])).unwrap();
     assert_eq!(world.get("/").await.1, b"one", "the other listener has none");

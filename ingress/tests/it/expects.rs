@@ -33,7 +33,7 @@ async fn says(tasks: &mut JoinSet<()>, word: &'static str) -> SocketAddr {
         let asked = head(&mut stream).await.to_ascii_lowercase();
         let expects = asked.contains("expect: 100-continue\r\n") && asked.ends_with("\r\n\r\n");
         // Nothing of the body comes before the word.
-        let early = timeout(Duration::from_millis(300), stream.read(&mut [0; 16])).await;
+        let early = timeout(Duration::from_millis(100), stream.read(&mut [0; 16])).await;
         if !expects || early.is_ok() {
             let _ = stream.write_all(b"HTTP/1.1 500 Early\r\nContent-Length: 0\r\n\r\n").await;
             return;

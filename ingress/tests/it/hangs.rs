@@ -221,7 +221,7 @@ async fn requests_that_time_out_leave_an_endpoint_out() {
     let ill = Freezer::start(&mut tasks, "ill", Duration::ZERO, false).await;
     ill.freeze(true);
     let web = server(&mut tasks, "well").await;
-    let world = World::start(Limits { response: Duration::from_millis(100), ..Limits::default() }).await;
+    let world = World::start(Limits { response: Duration::from_secs(1), ..Limits::default() }).await;
     world.ingress.take(pool(1, &[ill.address, web])).unwrap();
     let mut late = 0;
     for _ in 0..60 {

@@ -236,7 +236,7 @@ async fn a_tunnel_has_no_limit_but_on_its_silence() {
     let limits = Limits {
         response: short * 20,
         body_idle: short,
-        tunnel_idle: std::time::Duration::from_secs(2),
+        tunnel_idle: std::time::Duration::from_secs(5),
         ..Limits::default()
     };
     let world = World::start(limits).await;

@@ -113,7 +113,7 @@ async fn narrow(tasks: &mut JoinSet<()>, takes: Duration) -> SocketAddr {
 #[tokio::test]
 async fn a_second_connection_is_made_at_the_limit_of_streams() {
     let mut tasks = JoinSet::new();
-    let takes = Duration::from_millis(800);
+    let takes = Duration::from_secs(2);
     let web = narrow(&mut tasks, takes).await;
     let world = World::start(Limits { response: takes * 2, ..Limits::default() }).await;
     world.ingress.take(speaking(pool(1, &[web]), Protocol::H2c)).unwrap();

@@ -20,9 +20,9 @@ use super::world::{
     RawClient, World, pool, raw_server, server, server_h2, server_h2_async, speaking, text, until,
 };
 
-/// Shorter than the uploads of these tests.
-const SHORT: Duration = Duration::from_millis(600);
-const PIECE: Duration = Duration::from_millis(150);
+/// Shorter than the uploads of these tests, and far longer than a pause in one.
+const SHORT: Duration = Duration::from_secs(3);
+const PIECE: Duration = Duration::from_millis(300);
 const PIECES: usize = 12;
 
 #[tokio::test]
