@@ -324,7 +324,7 @@ async fn whoever_does_not_answer_is_named() {
     let error = connect(&address, &tls, &options).await.unwrap_err();
     assert!(matches!(error, ConnectError::Timeout { .. }), "{error:?}");
     drop(free);
-    let error = connect(&address, &tls, &options).await.unwrap_err();
+    let error = connect(&address, &tls, &ConnectOptions::default()).await.unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }) && error.is_temporary(), "{error:?}");
     let taken = listen(fleet.address, fleet.tls.clone(), AcceptOptions::default()).unwrap_err();
     assert!(taken.hint().unwrap().contains("another process"));

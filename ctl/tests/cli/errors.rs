@@ -91,13 +91,11 @@ fn dev_asks_for_the_engine_before_it_makes_anything() {
     let ports = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let [port, http] = ports.map(|listener| listener.local_addr().unwrap().port().to_string());
     let engine = format!("unix://{}", desk.path("none.sock").display());
-    let begun = std::time::Instant::now();
     let screen =
         desk.screen(&["dev", "--dir", "try", "--engine", &engine, "--port", &port, "--http-port", &http]);
     assert!(screen.contains("error: no engine answers at `unix://DESK/none.sock`"), "{screen}");
     assert!(screen.contains("No such file or directory") && screen.ends_with("exit 1"), "{screen}");
     assert!(!screen.contains("containers"), "{screen}");
-    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{screen}");
     assert!(!desk.path("try").exists(), "nothing was made");
 }
 

@@ -250,12 +250,13 @@ async fn expired_operator_renews_with_proof_never_by_a_foreign_ca() {
 #[tokio::test]
 async fn certificates_renew_in_seconds_where_they_are_told_to() {
     let shorten = |config: &mut Config| {
-        config.lifetimes.agent = Duration::from_secs(3);
-        config.lifetimes.coordinator = Duration::from_secs(2);
+        config.lifetimes.agent = Duration::from_secs(20);
+        config.lifetimes.coordinator = Duration::from_secs(4);
     };
     let fleet = Fleet::start_with(true, shorten).await;
     let mut agent = Agent::joined(&fleet, "web-1").await;
-    for generation in 2..6 {
+    // For longer than the coordinator's certificate is valid.
+    for generation in 2..8 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         agent.renew(&fleet).await.unwrap();
         assert_eq!(agent.identity.peer().generation, generation);

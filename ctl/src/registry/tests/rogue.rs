@@ -77,6 +77,14 @@ async fn resolve(image: &str, docker: &serde_json::Value) -> Result<Image, Resol
     resolver.resolve(&image.parse().unwrap()).await
 }
 
+/// The length of a request, whose head is there, with its body.
+fn whole(request: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+    let head = text.split_once("\r\n\r\n").map_or(text.as_str(), |(head, _)| head);
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    head.len() + 4 + length.and_then(|length| length.trim().parse::<usize>().ok()).unwrap_or(0)
+}
+
 async fn serve(
     mut socket: TcpStream,
     requests: &Mutex<Vec<String>>,
@@ -88,9 +96,12 @@ async fn serve(
             return Ok(());
         }
     }
-    // A form may follow in a packet of its own.
-    let more = tokio::time::timeout(Duration::from_millis(50), socket.read_buf(&mut head)).await;
-    drop(more);
+    // A form may follow in packets of its own.
+    while head.len() < whole(&head) {
+        if socket.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
     let head = String::from_utf8_lossy(&head).into_owned();
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
     requests.lock().unwrap().push(head);
