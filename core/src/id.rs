@@ -1,12 +1,15 @@
 //! Names and numbers of the domain. Each is a type of its own, parsed once at the edge, so that a
-//! service cannot be passed where a host is meant. Text is shared: fleets and slots are copied often, names never.
+//! service cannot be passed where a host is meant. Fleets and slots are copied often, and maps are searched by names: see `text`.
 
-use std::cmp::Ordering;
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+
+use text::Text;
 
 /// A name that is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,28 +36,15 @@ fn check_label(what: &'static str, text: &str) -> Result<(), InvalidName> {
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
+        #[serde(try_from = "String")]
         #[schemars(with = "String")]
-        pub struct $type(Arc<str>);
-
-        /// By text. Copies of one name are equal without a look at it: maps are searched by names that are mostly copies.
-        impl Ord for $type {
-            fn cmp(&self, other: &Self) -> Ordering {
-                if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
-            }
-        }
-
-        impl PartialOrd for $type {
-            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-                Some(self.cmp(other))
-            }
-        }
+        pub struct $type(Text);
 
         impl $type {
             /// The name as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
@@ -62,7 +52,7 @@ macro_rules! name {
             type Err = InvalidName;
             fn from_str(text: &str) -> Result<Self, InvalidName> {
                 check_label($what, text)?;
-                Ok(Self(text.into()))
+                Ok(Self(Text::new(text)))
             }
         }
 
@@ -75,13 +65,19 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0.as_ref().to_owned()
+                name.as_str().to_owned()
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
 
@@ -120,8 +116,8 @@ name!(
 );
 
 /// Identity of a service: *environment/name*.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
+#[serde(try_from = "String")]
 #[schemars(with = "String")]
 pub struct ServiceId {
     /// The environment it lives in.
@@ -134,6 +130,12 @@ impl ServiceId {
     /// Joins the two parts.
     pub fn new(environment: EnvironmentId, name: ServiceName) -> Self {
         Self { environment, name }
+    }
+}
+
+impl Serialize for ServiceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -173,8 +175,8 @@ impl From<ServiceId> for String {
 
 /// A place for one container of a service on a host; it outlives releases. Written
 /// `environment/service/index`. An index is never used again for another host.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
+#[serde(try_from = "String")]
 #[schemars(with = "String")]
 pub struct SlotId {
     /// The service it belongs to.
@@ -187,6 +189,12 @@ impl SlotId {
     /// The slot of `service` with number `index`.
     pub fn new(service: ServiceId, index: u32) -> Self {
         Self { service, index }
+    }
+}
+
+impl Serialize for SlotId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
