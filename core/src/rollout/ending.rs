@@ -175,7 +175,7 @@ pub(crate) fn succeed(planner: &mut Planner<'_>) {
     let left = left_to_care(planner, &to.digest);
     let mut slots = planner.keys();
     // The new ones first: once one of them is good, the others follow, and nothing is taken back.
-    slots.sort_by_key(|slot| planner.slots[slot].release() != to.digest);
+    slots.sort_by_cached_key(|slot| planner.slots[slot].release() != to.digest);
     let restarts = planner.rollout().is_restart();
     for slot in slots {
         if planner.slots[&slot].release() != to.digest {

@@ -114,7 +114,8 @@ impl<'a> Planner<'a> {
 
     /// The facts of a slot.
     pub(crate) fn facts(&self, slot: &SlotId) -> SlotFacts<'a> {
-        SlotFacts::new(&self.slots[slot], self.member_of(slot), self.is_dirty(slot))
+        let at = &self.slots[slot];
+        SlotFacts::new(at, self.snapshot.fleet.member(at.host()), self.is_dirty(slot))
     }
 
     /// Whether any release that the service might run as this decision began says that it must never run twice.
@@ -324,9 +325,17 @@ impl<'a> Planner<'a> {
 fn is_exclusive(snapshot: &Snapshot<'_>) -> bool {
     let current = snapshot.service.current.map(|current| current.digest);
     let target = snapshot.rollout.map(|rollout| rollout.to.digest);
-    let named: BTreeSet<Digest> = snapshot.slots.values().flat_map(Slot::named).collect();
+    let named = snapshot.slots.values().flat_map(Slot::named);
+    // Thousands of slots name a few releases.
+    let mut seen: Vec<Digest> = Vec::new();
     let mut digests = current.into_iter().chain(target).chain(named);
-    digests.any(|digest| snapshot.releases.get(&digest).is_some_and(|release| release.spec.exclusive))
+    digests.any(|digest| {
+        if seen.contains(&digest) {
+            return false;
+        }
+        seen.push(digest);
+        snapshot.releases.get(&digest).is_some_and(|release| release.spec.exclusive)
+    })
 }
 
 /// A slot that is about to be.

@@ -14,7 +14,7 @@ use super::super::hooks;
 use super::super::model::{Kind, Progress, ROOM_GRACE, State};
 use super::super::older;
 use super::super::planner::Planner;
-use super::stopping::{deadline, is_stopped};
+use super::stopping::{deadline, has_stopped, is_stopped, older_is_stopped};
 use crate::maintain;
 
 /// The lot of an old instance whose replacement is available.
@@ -114,20 +114,20 @@ impl<'a> RolloutCounts<'a> {
 
     fn look_at_begun(&mut self, planner: &mut Planner<'_>, slot: SlotId) {
         let facts = planner.facts(&slot);
-        let host = facts.host().clone();
-        let healthy = facts.until_available();
         let waiting = match facts.target() {
-            Seen::Available => return self.look_at_available(planner, slot),
-            Seen::Failed(_) if try_again(planner, &slot) => healthy,
-            Seen::Failed(evidence) => return self.faults.failed(&host, &slot, evidence),
-            Seen::Refused(refusal) if is_quarantined(refusal) && try_again(planner, &slot) => healthy,
-            Seen::Refused(refusal) if may_make_room(planner, refusal) => Waiting::Room(host),
-            Seen::Refused(refusal) => return self.faults.refused(&host, &slot, refusal),
-            Seen::Converging(_) => healthy,
+            Seen::Available => return self.look_at_available(planner, facts),
+            Seen::Failed(_) if try_again(planner, &slot) => facts.until_available(),
+            Seen::Failed(evidence) => return self.faults.failed(facts.host(), &slot, evidence),
+            Seen::Refused(refusal) if is_quarantined(refusal) && try_again(planner, &slot) => {
+                facts.until_available()
+            }
+            Seen::Refused(refusal) if may_make_room(planner, refusal) => Waiting::Room(facts.host().clone()),
+            Seen::Refused(refusal) => return self.faults.refused(facts.host(), &slot, refusal),
+            Seen::Converging(_) => facts.until_available(),
             Seen::Nothing(waiting) => waiting,
         };
         planner.wait(waiting);
-        let facts = planner.facts(&slot);
+        let facts = if planner.is_dirty(&slot) { planner.facts(&slot) } else { facts };
         let start_first = facts.intent.order == Order::StartFirst;
         let beside_runs = facts.intent.other.is_some_and(|(_, run)| run == Phase::Running);
         let old_runs = beside_runs || planner.rollout().is_restart();
@@ -149,19 +149,24 @@ impl<'a> RolloutCounts<'a> {
     }
 
     /// The new instance serves and has proven itself: the old one may stop.
-    fn look_at_available(&mut self, planner: &mut Planner<'_>, slot: SlotId) {
+    fn look_at_available(&mut self, planner: &mut Planner<'_>, facts: SlotFacts<'_>) {
+        let slot = facts.id();
         self.available += 1;
-        planner.arrived(&slot);
-        let facts = planner.facts(&slot);
+        planner.arrived(slot);
         let start_first = facts.intent.order == Order::StartFirst;
         let stopped = if self.old == Old::RunsOn {
             true
         } else if planner.rollout().is_restart() {
             // It stops as soon as no request goes there, or at once where the agent does it by itself.
-            !planner.waits_for_drain(&slot) && older_is_stopped(planner, &facts)
-        } else if let Some((before, _)) = facts.intent.other {
-            planner.apply(&slot, &Transition::Rest { until: None });
-            is_stopped(planner, &slot, &before)
+            !planner.waits_for_drain(slot) && older_is_stopped(planner, &facts)
+        } else if let Some((before, run)) = facts.intent.other {
+            // Most are told so already, and are looked at again and again.
+            if run == Phase::Standby {
+                has_stopped(planner, &facts, facts.is_stopped(&before))
+            } else {
+                planner.apply(slot, &Transition::Rest { until: None });
+                is_stopped(planner, slot, &before)
+            }
         } else {
             true
         };
@@ -178,7 +183,10 @@ impl<'a> RolloutCounts<'a> {
         self.budget.limit(limits);
         let stood = self.stood();
         let mut todo = std::mem::take(&mut self.todo);
-        todo.sort_by_cached_key(|slot| (planner.facts(slot).serving() != Certainty::No, slot.index));
+        // Where none may be begun, as in most looks, their order is of no use.
+        if self.budget.has_batch() && !planner.is_full() {
+            todo.sort_by_cached_key(|slot| (planner.facts(slot).serving() != Certainty::No, slot.index));
+        }
         for slot in todo {
             let free = self.budget.has_batch() && !planner.is_full();
             if !free || !self.begin_one(planner, &slot) {
@@ -301,16 +309,6 @@ impl<'a> RolloutCounts<'a> {
     pub(super) fn hurries(planner: &mut Planner<'_>) -> bool {
         planner.rollout().kind == Kind::Rollback
     }
-}
-
-fn older_is_stopped(planner: &mut Planner<'_>, facts: &SlotFacts<'_>) -> bool {
-    let waiting = match facts.older_is_stopped() {
-        Ok(true) => return true,
-        Ok(false) => Waiting::Stop { host: facts.host().clone(), slot: facts.id().clone() },
-        Err(waiting) => waiting,
-    };
-    planner.wait(waiting);
-    false
 }
 
 const fn is_quarantined(refusal: &Refusal) -> bool {

@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
 use crate::release::Spec;
-use crate::slot::Waiting;
+use crate::slot::{SlotFacts, Waiting};
 
 use super::super::ending;
 use super::super::planner::Planner;
@@ -39,9 +39,24 @@ pub(super) fn deadline(planner: &mut Planner<'_>, spec: &Spec, only_lost: &[Slot
 
 /// Waits until `release` does not run in `slot`. Answers whether it does not.
 pub(super) fn is_stopped(planner: &mut Planner<'_>, slot: &SlotId, release: &Digest) -> bool {
-    let waiting = match planner.facts(slot).is_stopped(release) {
+    let facts = planner.facts(slot);
+    has_stopped(planner, &facts, facts.is_stopped(release))
+}
+
+/// Waits until no instance is left in the slot that a restart has replaced. Answers whether none is.
+pub(super) fn older_is_stopped(planner: &mut Planner<'_>, facts: &SlotFacts<'_>) -> bool {
+    has_stopped(planner, facts, facts.older_is_stopped())
+}
+
+/// Waits for a stop that is not known to be over. Answers whether it is.
+pub(super) fn has_stopped(
+    planner: &mut Planner<'_>,
+    facts: &SlotFacts<'_>,
+    is_over: Result<bool, Waiting>,
+) -> bool {
+    let waiting = match is_over {
         Ok(true) => return true,
-        Ok(false) => Waiting::Stop { host: planner.host(slot), slot: slot.clone() },
+        Ok(false) => Waiting::Stop { host: facts.host().clone(), slot: facts.id().clone() },
         Err(waiting) => waiting,
     };
     planner.wait(waiting);
