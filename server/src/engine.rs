@@ -36,7 +36,7 @@ use conditions::Announced;
 use liveness::Watch;
 use tables::Tables;
 
-pub(crate) use step::{advance, is_idle, record_state};
+pub(crate) use step::{advance, advance_in, is_idle, record_state};
 
 /// Time between two judgements of liveness, and between two looks at everything that nobody woke.
 const TICK: Duration = Duration::from_secs(1);

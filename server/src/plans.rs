@@ -118,12 +118,15 @@ pub(crate) fn issue(batch: &mut WriteBatch<'_>, hosts: &BTreeSet<HostId>, overla
 /// anything.
 fn unchanged(state: &State, host: &HostId, slots: &[PlanSlot]) -> BTreeMap<SlotId, u64> {
     let before = slots_of(state, host, &Overlay::default());
+    let parts: BTreeMap<&SlotId, &PlanSlot> = before.iter().map(|part| (&part.slot, part)).collect();
+    let same: Vec<&PlanSlot> = slots.iter().filter(|part| parts.get(&part.slot) == Some(part)).collect();
     let epoch = state.trust.document().epoch;
-    let old = state.plans.get(host).filter(|old| old.epoch == epoch && old.slots == digest(&before));
+    let old = state.plans.get(host).filter(|old| old.epoch == epoch);
+    // A digest is made for what it decides about.
+    let old = old.filter(|old| !same.is_empty() && old.slots == digest(&before));
     let Some(old) = old else { return BTreeMap::new() };
-    let before: BTreeMap<&SlotId, &PlanSlot> = before.iter().map(|part| (&part.slot, part)).collect();
-    let same = slots.iter().filter(|part| before.get(&part.slot) == Some(part));
-    same.map(|part| (part.slot.clone(), old.since.get(&part.slot).copied().unwrap_or(old.seq))).collect()
+    let since = |part: &PlanSlot| old.since.get(&part.slot).copied().unwrap_or(old.seq);
+    same.into_iter().map(|part| (part.slot.clone(), since(part))).collect()
 }
 
 /// Numbers a plan of a host in a store that was set back, if its slots are not what its newest plan says: they changed

@@ -276,7 +276,7 @@ impl Registry {
         // has failed since.
         let stale = liveness == Liveness::Connected && !live.current;
         let plan = state.plans.get(&record.name);
-        let (issued_seq, recovering) = (plan.map_or(0, |plan| plan.seq), state.awaits(&record.name));
+        let (issued_seq, recovering) = (plan.map_or(0, |plan| plan.seq), state.awaits_that(record));
         // A report under a plan that this store does not know, of a host that joined anew after a restore, tells nothing
         // about the plans that it does know.
         let report = live.observation.clone().filter(|seen| recovering || seen.seq <= issued_seq);

@@ -98,7 +98,7 @@ pub(crate) fn show(
     let none = Slots::new();
     let slots = state.slots.get(&rollout.service).unwrap_or(&none);
     let waiting = (service.rollout.as_ref() == Some(id))
-        .then(|| engine::advance(state, registry, &rollout.service, now))
+        .then(|| engine::advance_in(state, &fleet, &rollout.service, now))
         .flatten()
         .map(|advance| advance.waiting)
         .unwrap_or_default();

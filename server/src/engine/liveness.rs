@@ -35,8 +35,8 @@ impl Watch {
         });
         let (mut changed, mut lines) = (false, Vec::new());
         self.told.retain(|host, _| members.binary_search_by(|(name, _)| name.cmp(host)).is_ok());
-        for (host, new_here) in members {
-            let liveness = coordinator.registry.liveness(&host, now);
+        let liveness = coordinator.registry.liveness_of_all(members.iter().map(|(host, _)| host), now);
+        for ((host, new_here), liveness) in members.into_iter().zip(liveness) {
             let before = self.told.get(&host).copied();
             let seen = before.is_some_and(|told| told.seen);
             if before.map(|told| told.liveness) != Some(liveness) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use windlass_core::fleet::Fleet;
 use windlass_core::rollout::{self, Advance, Rollout, Snapshot, State as Phase};
 use windlass_core::service::Slots;
 use windlass_core::time::Pace;
@@ -91,18 +92,32 @@ fn look(coordinator: &Coordinator, service: &ServiceId) -> Option<Step> {
 
 /// The next step by core; `None` if there is no such service, or nothing is to be decided.
 pub(crate) fn advance(state: &State, registry: &Registry, id: &ServiceId, now: Timestamp) -> Option<Advance> {
-    // A decision on a store that is older than its fleet would undo what the fleet has done since.
-    let service = state.services.get(id).filter(|_| !state.is_recovering())?;
+    is_decided(state, id).then(|| advance_in(state, &registry.around(state, id, now), id, now)).flatten()
+}
+
+/// The same in a fleet that was looked up.
+pub(crate) fn advance_in(
+    state: &State,
+    fleet: &dyn Fleet,
+    id: &ServiceId,
+    now: Timestamp,
+) -> Option<Advance> {
+    let service = state.services.get(id).filter(|_| is_decided(state, id))?;
     let none = Slots::new();
-    let fleet = registry.around(state, id, now);
     Some(rollout::advance(&Snapshot {
         service,
         slots: state.slots.get(id).unwrap_or(&none),
         rollout: state.active_rollout(id),
         releases: &state.releases,
-        fleet: &fleet,
+        fleet,
         now,
     }))
+}
+
+/// Whether there is anything to decide about a service: a decision on a store that is older than its fleet would undo what the
+/// fleet has done since.
+fn is_decided(state: &State, id: &ServiceId) -> bool {
+    !state.is_recovering() && state.services.contains_key(id)
 }
 
 pub(crate) fn is_idle(state: &State, id: &ServiceId, advance: &Advance) -> bool {

@@ -126,7 +126,12 @@ impl State {
 
     /// Whether the plan that `host` holds is still to be found out, or to be decided. It gets no plan until then.
     pub(crate) fn awaits(&self, host: &HostId) -> bool {
-        self.hosts.get(host).is_some_and(|record| record.compared < self.segment())
+        self.hosts.get(host).is_some_and(|record| self.awaits_that(record))
+    }
+
+    /// The same for the record of a host.
+    pub(crate) fn awaits_that(&self, record: &HostRecord) -> bool {
+        record.compared < self.segment()
     }
 
     /// The slots on `host`, in order.
@@ -190,25 +195,29 @@ impl State {
 
     /// The resources that slots of services other than `service` take of `host`.
     pub(crate) fn taken_beside(&self, host: &HostId, service: Option<&ServiceId>) -> Taken {
-        let shares = |service| self.slots_on(host).any(|(slot, _)| &slot.service == service);
+        let on_host = self.by_host.get(host);
+        let shares = |service: &ServiceId| on_host.into_iter().flatten().any(|slot| &slot.service == service);
         match service {
-            Some(service) if shares(service) => self.sum(host, |slot| &slot.service != service),
+            Some(service) if shares(service) => self.sum(on_host, |slot| &slot.service != service),
             Some(_) | None => self.taken.get(host).cloned().unwrap_or_default(),
         }
     }
 
     /// Ports and devices cannot be taken from a sum, so it is made again: a host has tens of slots.
     fn take(&mut self, host: &HostId) {
-        match self.by_host.contains_key(host) {
-            true => drop(self.taken.insert(host.clone(), self.sum(host, |_| true))),
-            false => drop(self.taken.remove(host)),
+        match self.by_host.get(host) {
+            Some(slots) => drop(self.taken.insert(host.clone(), self.sum(Some(slots), |_| true))),
+            None => drop(self.taken.remove(host)),
         }
     }
 
-    fn sum(&self, host: &HostId, counts: impl Fn(&SlotId) -> bool) -> Taken {
+    /// The resources that those of a host's slots take which count.
+    fn sum(&self, on_host: Option<&BTreeSet<SlotId>>, counts: impl Fn(&SlotId) -> bool) -> Taken {
         let mut taken = Taken::default();
-        for (_, assignment) in self.slots_on(host).filter(|(slot, _)| counts(slot)) {
-            taken.add(assignment, &self.releases);
+        for slot in on_host.into_iter().flatten().filter(|slot| counts(slot)) {
+            if let Some(slot) = self.slots.get(&slot.service).and_then(|slots| slots.get(slot)) {
+                taken.add(slot, &self.releases);
+            }
         }
         taken
     }

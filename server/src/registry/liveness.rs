@@ -19,6 +19,17 @@ impl Registry {
         self.look(host, |live| self.judge(live.last_seen, now)).unwrap_or_else(|| self.judge(None, now))
     }
 
+    /// Returns the liveness of each of these hosts.
+    pub(crate) fn liveness_of_all<'h>(
+        &self,
+        hosts: impl Iterator<Item = &'h HostId>,
+        now: Timestamp,
+    ) -> Vec<Liveness> {
+        self.look_at_clock();
+        let known = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        hosts.map(|host| self.judge(known.get(host).and_then(|live| live.last_seen), now)).collect()
+    }
+
     /// The number of members of the fleet, and of those that are connected.
     pub(crate) fn count(&self, state: &State, now: Timestamp) -> (usize, usize) {
         self.look_at_clock();

@@ -2,12 +2,13 @@
 //! count: that is what keeps the cost of a step the same however large the fleet grows around it.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use windlass_core::fleet::{Fleet, Member};
 use windlass_core::gate::{Answer, QuestionKey};
 use windlass_core::host::Usage;
+use windlass_core::slot::Slot;
 use windlass_core::traffic::{ServiceWindows, Traffic};
 use windlass_core::{HostId, ServiceId, Timestamp};
 
@@ -40,14 +41,15 @@ impl<'a> Near<'a> {
     ) -> Self {
         let hosts = registry.hosts.read().unwrap_or_else(PoisonError::into_inner);
         let nothing = Live::default();
-        let mut own = BTreeMap::new();
-        for assignment in state.slots.get(service).into_iter().flat_map(BTreeMap::values) {
-            own.entry(assignment.host().clone()).or_insert_with_key(|host| {
-                let record = state.hosts.get(host).filter(|record| record.is_member())?;
-                let live = hosts.get(host).unwrap_or(&nothing);
-                Some(registry.member(state, record, live, Some(service), now))
-            });
-        }
+        // In order, so that the map is built at once.
+        let slots = state.slots.get(service).into_iter().flat_map(BTreeMap::values);
+        let names: BTreeSet<&HostId> = slots.map(Slot::host).collect();
+        let member = |host: &HostId| {
+            let record = state.hosts.get(host).filter(|record| record.is_member())?;
+            let live = hosts.get(host).unwrap_or(&nothing);
+            Some(registry.member(state, record, live, Some(service), now))
+        };
+        let own = names.into_iter().map(|host| (host.clone(), member(host))).collect();
         let since = registry.counts_since(state, now);
         let (all, traffic, windows) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         Self { registry, state, service, now, since, own, all, traffic, windows }

@@ -46,6 +46,8 @@ fn clock_step_loses_no_host_and_hides_no_silent_one() {
             Liveness::Unknown,
             "it has time to be heard of"
         );
+        let all = registry.liveness_of_all([&here, &silent, &stranger].into_iter(), at(91 + step));
+        assert_eq!(all, [Liveness::Connected, Liveness::Suspect, Liveness::Unknown], "{step}");
     }
 }
 

@@ -66,8 +66,10 @@ impl Session {
     /// Queues what every session is told: a newer trust document, a newer checkpoint, a newer revocation list.
     pub(super) fn notify(&mut self) {
         self.everyone.mark_unchanged();
-        let (version, checkpoint) =
-            self.coordinator.ledger.read(|state| (state.trust.version(), state.checkpoint.clone()));
+        let (version, checkpoint) = self.coordinator.ledger.read(|state| {
+            let newer = state.checkpoint.as_ref().filter(|(size, _)| *size > self.sent_checkpoint);
+            (state.trust.version(), newer.cloned())
+        });
         if version > self.sent_trust {
             self.sent_trust = version;
             self.push(Message::Trust(pb::TrustNotice { version }));
@@ -77,7 +79,7 @@ impl Session {
             self.sent_revocations = version;
             self.push(Message::Revocations(pb::RevocationNotice { envelope }));
         }
-        if let Some((size, envelope)) = checkpoint.filter(|(size, _)| *size > self.sent_checkpoint) {
+        if let Some((size, envelope)) = checkpoint {
             self.sent_checkpoint = size;
             self.push(Message::Checkpoint(pb::CheckpointNotice { envelope: envelope.into() }));
         }

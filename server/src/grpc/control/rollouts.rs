@@ -142,9 +142,9 @@ pub(super) fn status_of(
     let stats: BTreeMap<HostId, _> =
         slots.values().filter_map(|a| Some((a.host().clone(), fresh(a.host())?))).collect();
     let rollout = state.active_rollout(&service.id);
-    let advance = engine::advance(state, registry, &service.id, now);
-    let waiting = advance.map(|advance| advance.waiting).unwrap_or_default();
     let fleet = registry.around(state, &service.id, now);
+    let advance = engine::advance_in(state, &fleet, &service.id, now);
+    let waiting = advance.map(|advance| advance.waiting).unwrap_or_default();
     let mut view = view::status(service, slots, rollout, &state.releases, &fleet, &stats, &waiting);
     if let Some(traffic) = fleet.traffic() {
         view.conditions.extend(view::routes_conditions(service, slots, traffic, now));

@@ -1,6 +1,5 @@
 //! A decision near a service is the one that the whole fleet would give.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use windlass_core::observation::{EngineState, Observation};
 use windlass_core::release::Release;
 use windlass_core::rollout::{self, Advance, Snapshot};
 use windlass_core::service::{ReleaseRef, Service};
-use windlass_core::slot::Slot;
 use windlass_core::{Digest, SlotId};
 use windlass_testkit::plan::part;
 use windlass_testkit::release::{self, image, rolling};
