@@ -25,15 +25,16 @@ pub(crate) use ingresses::{forget, raise, reported, serves, traffic};
 pub(crate) use tables::Tables;
 use tables::payload;
 
-/// Makes a new table of `environment`, if what it says has changed. Answers whether it did.
+/// Makes a new table of `environment`, if what it says has changed. Answers whether it did. One that is `moving` is likely to
+/// change again, and only derived where that is stored.
 pub(crate) async fn refresh(
     coordinator: &Coordinator,
     environment: EnvironmentId,
+    moving: bool,
 ) -> Result<bool, WriteError> {
     let now = coordinator.ledger.now();
-    let is_due =
-        coordinator.ledger.read(|state| next(state, &coordinator.registry, &environment, now).is_some());
-    if !is_due {
+    let is_due = |state: &State| moving || next(state, &coordinator.registry, &environment, now).is_some();
+    if !coordinator.ledger.read(is_due) {
         return Ok(false);
     }
     let registry = coordinator.registry.clone();
@@ -141,7 +142,7 @@ fn derive(
         let plan = state.plans.get(&record.name);
         let seen = traffic::HostSeen {
             address: record.address.parse().ok(),
-            recovering: state.awaits(&record.name),
+            recovering: state.awaits_that(record),
             observation: reports.get(&record.name).map(|observation| &**observation),
             issued_seq: plan.map_or(0, |plan| plan.seq),
             parts: plan.map(|plan| &*plan.since),
@@ -171,8 +172,8 @@ fn reads_newest(
     let of_it = ingresses.values().filter(|ingress| ingress.serves.contains(environment));
     let was_newest = before.is_some_and(|table| table.routes.version == ROUTES_VERSION);
     let reads = |report: &IngressReport| report.routes_versions.contains(&ROUTES_VERSION);
-    let mut members = state.hosts.iter().filter(|(host, _)| serves(state, host, environment));
-    members.all(|(_, record)| record.facts.reads_routes(ROUTES_VERSION))
+    let mut members = state.hosts.values().filter(|record| record.serves(environment));
+    members.all(|record| record.facts.reads_routes(ROUTES_VERSION))
         && of_it.map(|ingress| &ingress.processes).all(|processes| match processes.serving() {
             None => was_newest,
             Some(_) => processes.all().all(reads),

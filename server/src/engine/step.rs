@@ -19,9 +19,9 @@ use crate::releases;
 /// A service is left alone after a costly look: hosts that report one after the other would else have thousands of slots looked at
 /// once for each of them, and leave no time to anything else.
 const PACE: Pace = Pace {
-    times: 3,
+    times: 6,
     most: Duration::from_millis(250),
-    costly: Duration::from_millis(5),
+    costly: Duration::from_millis(2),
     every: Duration::ZERO,
 };
 

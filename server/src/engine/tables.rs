@@ -12,7 +12,7 @@ use crate::routes;
 
 /// The tables of one environment. One that takes long is followed by a longer rest.
 const PACE: Pace = Pace {
-    times: 3,
+    times: 6,
     most: Duration::from_secs(2),
     costly: Duration::ZERO,
     every: Duration::from_millis(100),
@@ -22,6 +22,8 @@ const PACE: Pace = Pace {
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     dirty: BTreeSet<EnvironmentId>,
+    /// Environments whose last look made a table.
+    moving: BTreeSet<EnvironmentId>,
     /// When they may be looked at again.
     calm_until: BTreeMap<EnvironmentId, Timestamp>,
 }
@@ -51,7 +53,10 @@ impl Tables {
         for environment in due.cloned().collect::<Vec<_>>() {
             self.dirty.remove(&environment);
             let begun = coordinator.ledger.now();
-            routes::refresh(coordinator, environment.clone()).await?;
+            let moving = self.moving.remove(&environment);
+            if routes::refresh(coordinator, environment.clone(), moving).await? {
+                self.moving.insert(environment.clone());
+            }
             let done = coordinator.ledger.now();
             self.calm_until.insert(environment, done + PACE.rest(done.since(begun)));
         }

@@ -147,7 +147,7 @@ pub(crate) fn traffic(state: &State, registry: &Registry) -> traffic::Traffic {
         .filter_map(|(environment, record)| Some((environment.clone(), record.table.clone()?)));
     let counted = state.hosts.values().filter(|record| record.is_member() && record.ingress_since.is_some());
     let ingresses = counted.map(|record| {
-        let serves = state.routes.keys().filter(|environment| serves(state, &record.name, environment));
+        let serves = state.routes.keys().filter(|environment| record.serves(environment));
         let (processes, since) = (registry.ingress_reports(&record.name), registry.watched_since());
         (record.name.clone(), traffic::Ingress { processes, since, serves: serves.cloned().collect() })
     });
@@ -156,10 +156,7 @@ pub(crate) fn traffic(state: &State, registry: &Registry) -> traffic::Traffic {
 
 /// Whether a host serves an environment.
 pub(crate) fn serves(state: &State, host: &HostId, environment: &EnvironmentId) -> bool {
-    let record = state.hosts.get(host).filter(|record| record.is_member());
-    record.is_some_and(|record| {
-        record.facts.policy.environments.as_ref().is_none_or(|served| served.contains(environment))
-    })
+    state.hosts.get(host).is_some_and(|record| record.serves(environment))
 }
 
 /// Raises the number of the next table above one that hosts have shown.

@@ -13,7 +13,6 @@ use windlass_certs::identity::OperatorRole;
 use windlass_core::RolloutId;
 use windlass_core::time::Pace;
 use windlass_core::view::RolloutView;
-use windlass_proto::json::encode;
 use windlass_proto::pb;
 
 use super::rollouts::find;
@@ -26,14 +25,15 @@ use crate::rollouts;
 const CALM: Duration = Duration::from_millis(200);
 /// The longest time without a look: a wait that ends by the clock, as a hold does, sends no topic.
 const AGAIN: Duration = Duration::from_secs(2);
-/// Between two looks lies a rest by the time that the last one took: a rollout over thousands of slots has other work to do.
+/// Between two looks lies a rest by the time that the last one took, and the view that was written: a rollout over thousands of
+/// slots has other work to do.
 const PACE: Pace = Pace { times: 4, most: AGAIN, costly: Duration::ZERO, every: Duration::ZERO };
 
 struct Watch {
     coordinator: Arc<Coordinator>,
     topics: Receiver<Topic>,
     id: RolloutId,
-    shown: Option<Bytes>,
+    shown: Option<RolloutView>,
     calm_until: Instant,
     /// When the next look may begin.
     free_at: Instant,
@@ -69,22 +69,31 @@ impl Watch {
         None
     }
 
-    /// The view, if it differs from the last one shown. `None`: the rollout is gone.
+    /// The view, if it differs from the last one shown, and the rest after it. `None`: the rollout is gone.
     fn look(&mut self) -> Option<Option<Result<Bytes, Status>>> {
-        let (coordinator, id, begun) = (&self.coordinator, &self.id, Instant::now());
+        let begun = Instant::now();
+        let shown = self.news();
+        self.free_at = Instant::now() + PACE.rest(begun.elapsed());
+        shown
+    }
+
+    fn news(&mut self) -> Option<Option<Result<Bytes, Status>>> {
+        let (coordinator, id) = (&self.coordinator, &self.id);
         let view = coordinator
             .ledger
             .read(|state| rollouts::show(state, &coordinator.registry, id, coordinator.ledger.now()))?;
-        self.free_at = Instant::now() + PACE.rest(begun.elapsed());
         self.over = view.outcome.is_some();
         // Time alone is no change.
-        let key = encode(&RolloutView { duration_ms: 0, ..view.clone() });
-        if self.shown.as_ref() == Some(&key) {
-            return Some(None);
+        if let Some(shown) = &mut self.shown {
+            shown.duration_ms = view.duration_ms;
+            if *shown == view {
+                return Some(None);
+            }
         }
-        self.shown = Some(key);
         self.calm_until = Instant::now() + CALM;
-        Some(Some(answer::whole(&view, "`windlass rollout ls` tells how far it is")))
+        let answer = answer::whole(&view, "`windlass rollout ls` tells how far it is");
+        self.shown = Some(view);
+        Some(Some(answer))
     }
 
     /// Until there may be something else to show.

@@ -8,7 +8,7 @@ use windlass_certs::identity::Serial;
 use windlass_certs::keys::PublicKey;
 use windlass_core::fleet::Scheduling;
 use windlass_core::host::HostFacts;
-use windlass_core::{Digest, HostId, Timestamp};
+use windlass_core::{Digest, EnvironmentId, HostId, Timestamp};
 
 /// A host that joined, or did once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,12 @@ impl HostRecord {
     /// Whether the host belongs to the fleet.
     pub fn is_member(&self) -> bool {
         self.standing == Membership::Member
+    }
+
+    /// Whether the host serves an environment.
+    pub(crate) fn serves(&self, environment: &EnvironmentId) -> bool {
+        let served = self.facts.policy.environments.as_ref();
+        self.is_member() && served.is_none_or(|served| served.contains(environment))
     }
 }
 
