@@ -88,13 +88,52 @@ pub(crate) fn changes(changes: &[Change], colour: Colour) -> String {
     if changes.is_empty() {
         return "no difference\n".to_owned();
     }
-    let line = |change: &Change| match (&change.old, &change.new) {
-        (None, Some(new)) => colour.paint(32, &format!("+ {}: {new}", change.path)),
-        (Some(old), None) => colour.paint(31, &format!("- {}: {old}", change.path)),
-        (old, new) => {
-            let text = |side: &Option<String>| side.clone().unwrap_or_default();
-            colour.paint(33, &format!("~ {}: {} → {}", change.path, text(old), text(new)))
+    let line = |change: &Change| {
+        let path = &change.path;
+        let value = |value: &String| shown(path, value);
+        match (change.old.as_ref().map(value), change.new.as_ref().map(value)) {
+            (None, Some(new)) => colour.paint(32, &format!("+ {path}: {new}")),
+            (Some(old), None) => colour.paint(31, &format!("- {path}: {old}")),
+            (old, new) => {
+                let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+                colour.paint(33, &format!("~ {path}: {old} → {new}"))
+            }
         }
     };
     changes.iter().map(|change| line(change) + "\n").collect()
+}
+
+/// The value of a field for people: the mode of a file is octal, as in a manifest.
+fn shown(path: &str, value: &str) -> String {
+    let is_mode = path.starts_with("files.") && path.ends_with(".mode");
+    let mode = value.parse::<u32>().ok().filter(|_| is_mode);
+    mode.map_or_else(|| value.to_owned(), |mode| format!("{mode:04o}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mode_of_a_file_is_octal() {
+        let change = |path: &str, old: Option<&str>, new: Option<&str>| Change {
+            path: path.to_owned(),
+            old: old.map(str::to_owned),
+            new: new.map(str::to_owned),
+        };
+        let all = [
+            change("env.mode", Some("420"), Some("384")),
+            change("files.\"/a.json\".mode", Some("420"), Some("384")),
+            change("files.\"/b.json\".mode", None, Some("420")),
+            change("files.\"/c.json\".mode", Some("7"), None),
+        ];
+        let text = changes(&all, Colour::Off);
+        assert_eq!(
+            text,
+            "~ env.mode: 420 → 384\n\
+             ~ files.\"/a.json\".mode: 0644 → 0600\n\
+             + files.\"/b.json\".mode: 0644\n\
+             - files.\"/c.json\".mode: 0007\n"
+        );
+    }
 }
