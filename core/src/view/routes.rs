@@ -20,8 +20,10 @@ use super::ConditionView;
 
 pub use recent::RecentView;
 
-/// An ingress that has not taken a table for so long is behind.
+/// An ingress that has not taken a table for so long is behind …
 const BEHIND: Duration = Duration::from_secs(10);
+/// … and so is one that lacks more than so many, however new the newest one is.
+const LACKS: u64 = 8;
 
 /// The traffic of one environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -138,6 +140,18 @@ pub struct IngressView {
     /// Why it refuses a newer table, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+}
+
+impl IngressView {
+    /// `current`; `updating` while it may well be about to take the newest table, which was made at `issued_at`; else `behind`.
+    pub fn state(&self, issued_at: Timestamp, now: Timestamp) -> &'static str {
+        if self.acknowledged.is_some_and(|seq| seq >= self.wanted) {
+            return "current";
+        }
+        let is_new = now.since(issued_at) < BEHIND;
+        let lacks_many = self.acknowledged.is_some_and(|seq| seq > 0 && self.wanted - seq > LACKS);
+        if is_new && !lacks_many { "updating" } else { "behind" }
+    }
 }
 
 /// The traffic of an environment, or of one service of it; `None` if it has no table.
@@ -270,10 +284,7 @@ pub fn routes_conditions(
             format!("no instance takes requests for {name}"),
         ));
     }
-    if now.since(view.issued_at) < BEHIND {
-        return found;
-    }
-    for ingress in view.ingresses.iter().filter(|of| of.acknowledged.is_none_or(|seq| seq < of.wanted)) {
+    for ingress in view.ingresses.iter().filter(|of| of.state(view.issued_at, now) == "behind") {
         let has = ingress.acknowledged.map_or_else(|| "none".to_owned(), |seq| seq.to_string());
         let why = ingress.refused.as_ref().map(|why| format!(", and refuses it: {why}")).unwrap_or_default();
         let text = format!("its ingress has table {has} of {}{why}", ingress.wanted);

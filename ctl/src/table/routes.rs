@@ -20,7 +20,7 @@ pub(crate) fn routes(views: &[RoutesView], now: Timestamp, colour: Colour) -> St
         let headers = ["SERVICE", "NAME", "ENDPOINT", "HOST", "RELEASE", "SHARE", "STATE", "IN FLIGHT"];
         text.push_str(&grid(&headers, rows, colour));
         text.push('\n');
-        text.push_str(&ingresses(view, colour));
+        text.push_str(&ingresses(view, now, colour));
     }
     text
 }
@@ -84,18 +84,17 @@ pub(crate) fn endpoint_state(endpoint: &EndpointView, now: Timestamp) -> String 
     }
 }
 
-fn ingresses(view: &RoutesView, colour: Colour) -> String {
+fn ingresses(view: &RoutesView, now: Timestamp, colour: Colour) -> String {
     if view.ingresses.is_empty() {
         return "no ingress has reported yet: start one with `windlass-agent ingress` beside an agent\n"
             .to_owned();
     }
     let row = |ingress: &IngressView| {
-        let is_behind = ingress.acknowledged.is_none_or(|seq| seq < ingress.desired);
         vec![
             Cell::new(&ingress.host),
             Cell::new(ingress.desired),
             Cell::new(or_dash(ingress.acknowledged)),
-            state(if is_behind { "behind" } else { "current" }),
+            state(ingress.state(view.issued_at, now)),
             Cell::new(ingress.in_flight),
             Cell::new(ingress.refused.as_deref().map_or_else(|| "-".to_owned(), printable)),
         ]

@@ -27,7 +27,7 @@ fn shown(row: &RowView, now: Timestamp) -> Row {
         RowView::Gpu(of) => gpu(of),
         RowView::Event(of) => event(of),
         RowView::Route(of) => traffic::route(of, now),
-        RowView::Ingress(of) => traffic::ingress(of),
+        RowView::Ingress(of) => traffic::ingress(of, now),
     }
 }
 

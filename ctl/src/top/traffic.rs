@@ -48,18 +48,18 @@ pub(super) fn route(row: &RouteRow, now: Timestamp) -> Row {
     Row { cells, tone, details: details(&lines) }
 }
 
-pub(super) fn ingress(row: &IngressRow) -> Row {
+pub(super) fn ingress(row: &IngressRow, now: Timestamp) -> Row {
     let of = &row.ingress;
-    let is_behind = row.state() == "behind";
-    let tone = match (&of.refused, is_behind) {
+    let state = row.state(now);
+    let tone = match (&of.refused, state) {
         (Some(_), _) => Tone::Bad,
-        (None, true) => Tone::Moving,
-        (None, false) => Tone::Well,
+        (None, "behind") => Tone::Moving,
+        (None, _) => Tone::Well,
     };
     let cells = vec![
         text(&of.host),
         text(&row.environment),
-        row.state().to_owned(),
+        state.to_owned(),
         of.wanted.to_string(),
         of.acknowledged.map_or_else(none, text),
         of.in_flight.to_string(),

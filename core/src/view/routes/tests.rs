@@ -102,6 +102,28 @@ fn an_ingress_that_is_behind_is_said_after_a_while() {
 }
 
 #[test]
+fn an_ingress_is_behind_once_it_has_lasted() {
+    let ingresses = [("a", Some((17, 0))), ("b", Some((16, 0))), ("c", None), ("d", Some((8, 0)))];
+    let view = routes(&traffic(false, true, &ingresses), &"production".parse().unwrap(), None).unwrap();
+    let states = |after: Duration| -> Vec<&str> {
+        let now = view.issued_at + after;
+        view.ingresses.iter().map(|ingress| ingress.state(view.issued_at, now)).collect()
+    };
+    assert_eq!(states(Duration::ZERO), ["current", "updating", "updating", "behind"], "one lacks nine");
+    let almost = BEHIND - Duration::from_millis(1);
+    assert_eq!(states(almost), ["current", "updating", "updating", "behind"]);
+    assert_eq!(states(BEHIND), ["current", "behind", "behind", "behind"]);
+    // What an older coordinator does not tell excuses nothing.
+    let rows = crate::view::RowView::ingresses(&view);
+    let mut row = serde_json::to_value(&rows[1]).unwrap();
+    row["ingress"].as_object_mut().unwrap().remove("issued_at");
+    let crate::view::RowView::Ingress(row) = serde_json::from_value(row).unwrap() else {
+        panic!("no ingress")
+    };
+    assert_eq!(row.state(view.issued_at), "behind");
+}
+
+#[test]
 fn an_endpoint_is_ejected_when_all_that_know_it_say_so() {
     let seen =
         traffic(false, true, &[("edge-1", Some((17, 2))), ("edge-2", Some((17, 3))), ("edge-3", None)]);

@@ -72,7 +72,7 @@ impl RowView {
             Self::Gpu(of) => gpu(of),
             Self::Event(of) => event(of),
             Self::Route(of) => route(of),
-            Self::Ingress(of) => ingress(of),
+            Self::Ingress(of) => ingress(of, now),
         }
     }
 }
@@ -172,12 +172,12 @@ fn route(row: &RouteRow) -> Vec<Key<'_>> {
     ]
 }
 
-fn ingress(row: &IngressRow) -> Vec<Key<'_>> {
+fn ingress(row: &IngressRow, now: Timestamp) -> Vec<Key<'_>> {
     let of = &row.ingress;
     vec![
         words(of.host.as_str()),
         words(row.environment.as_str()),
-        words(row.state()),
+        words(row.state(now)),
         count(Some(of.wanted)),
         count(of.acknowledged),
         count(Some(of.in_flight)),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::super::{EndpointView, IngressView, RecentView, RoutedView, RoutesView};
 use super::{PARTS, RowView};
 use crate::id::{Counter, EnvironmentId, ServiceName};
+use crate::time::Timestamp;
 use crate::traffic::Weight;
 
 /// A release of a service that requests are routed to.
@@ -35,13 +36,19 @@ pub struct IngressRow {
     pub environment: EnvironmentId,
     /// The ingress.
     pub ingress: IngressView,
+    /// When the newest table was made. An older coordinator does not tell; then nothing is excused by it.
+    #[serde(default = "long_ago")]
+    pub issued_at: Timestamp,
+}
+
+const fn long_ago() -> Timestamp {
+    Timestamp::ZERO
 }
 
 impl IngressRow {
-    /// `current`, or `behind` if it has not taken the newest table.
-    pub fn state(&self) -> &'static str {
-        let of = &self.ingress;
-        if of.acknowledged.is_none_or(|seq| seq < of.wanted) { "behind" } else { "current" }
+    /// `current`, `updating` or `behind`.
+    pub fn state(&self, now: Timestamp) -> &'static str {
+        self.ingress.state(self.issued_at, now)
     }
 }
 
@@ -63,7 +70,7 @@ impl RowView {
     pub fn ingresses(view: &RoutesView) -> Vec<Self> {
         let rows = view.ingresses.iter().map(|ingress| {
             let (environment, ingress) = (view.environment.clone(), ingress.clone());
-            Self::Ingress(Box::new(IngressRow { environment, ingress }))
+            Self::Ingress(Box::new(IngressRow { environment, ingress, issued_at: view.issued_at }))
         });
         rows.collect()
     }
