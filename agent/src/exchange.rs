@@ -59,7 +59,7 @@ pub(crate) struct Ask<'a> {
 }
 
 /// The name of a host in a request: an address of IPv6 stands in brackets.
-fn authority(host: &str) -> Cow<'_, str> {
+pub(crate) fn authority(host: &str) -> Cow<'_, str> {
     match host.parse::<Ipv6Addr>() {
         Ok(address) => Cow::Owned(format!("[{address}]")),
         Err(_) => Cow::Borrowed(host),

@@ -10,7 +10,7 @@ use windlass_core::release::{AskedRequest, Check, MAX_ANSWER, Probe};
 
 use super::subject::Subject;
 use crate::exchange::{self, Ask};
-use crate::runtime::{Command, Runtime, RuntimeError, answer};
+use crate::runtime::{Command, Runtime, RuntimeError, answer, reached_at};
 
 /// A connection that the engine's proxy accepted in the name of nobody is closed within this.
 const PROXY_CLOSES: Duration = Duration::from_millis(50);
@@ -43,12 +43,26 @@ impl Answer {
     }
 }
 
-/// The question of a probe, in words.
-pub(super) fn words(probe: &Probe) -> String {
+/// The question of a probe, in words, with the address that is asked: `GET http://10.0.0.5:20000/health`.
+pub(super) fn words(probe: &Probe, subject: &Subject) -> String {
+    let at = |port: &str| {
+        let number = subject.ports.get(port)?;
+        Some(format!("{}:{number}", exchange::authority(reached_at(&subject.address))))
+    };
     match &probe.check {
-        Check::Http { path, .. } => format!("GET {path}"),
-        Check::Request(asked) => asked.request.to_string(),
-        Check::Tcp { port } => format!("TCP port {port}"),
+        Check::Http { path, port } => match at(port) {
+            Some(at) => format!("GET http://{at}{path}"),
+            None => format!("GET {path}"),
+        },
+        Check::Request(asked) => {
+            let request = &asked.request;
+            let scheme = if request.tls.is_some() { "https" } else { "http" };
+            match at(&request.port) {
+                Some(at) => format!("{} {scheme}://{at}{}", request.method, request.path),
+                None => request.to_string(),
+            }
+        }
+        Check::Tcp { port } => format!("TCP {}", at(port).unwrap_or_else(|| format!("port {port}"))),
         Check::Exec { argv } => format!("exec {}", argv.join(" ")),
     }
 }

@@ -94,7 +94,7 @@ impl State {
             Some(Schedule {
                 kind,
                 counts: kind == Kind::Readiness || probes.readiness.is_none(),
-                asks: format!("{} {}", kind.name(), check::words(&probe)),
+                asks: format!("{} {}", kind.name(), check::words(&probe, subject)),
                 probe,
                 due: Instant::now(),
                 eager: EAGER,

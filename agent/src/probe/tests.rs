@@ -202,13 +202,45 @@ async fn what_the_answer_says_counts_where_it_is_wanted() {
         })
         .await;
     let why = why.expect("it was said why it is not ready");
-    assert_eq!(
-        (why.asked.as_str(), why.answer.as_str()),
-        ("readiness GET /health?x=1", "wanted /gpu = true, got false")
-    );
+    let asked_at = format!("readiness GET http://127.0.0.1:{port}/health?x=1");
+    assert_eq!((why.asked, why.answer.as_str()), (asked_at, "wanted /gpu = true, got false"));
     asked.until(|health| !health.ready && health.was_ready).await;
     let details = asked.details();
     assert!(details.contains(&"wanted status 200-399, got HTTP 503".to_owned()), "{details:?}");
+}
+
+#[test]
+fn a_question_names_the_address_that_is_asked() {
+    let asks = |address: &str, check: serde_json::Value| {
+        let probe = probe(serde_json::from_value(check).unwrap(), 20);
+        let subject = Subject { address: address.to_owned(), ..subject(20_000, release::Health::default()) };
+        check::words(&probe, &subject)
+    };
+    let request = |tls: serde_json::Value, port: &str| {
+        let mut request = serde_json::json!({"path": "/v1", "port": port, "method": "POST"});
+        if !tls.is_null() {
+            request["tls"] = tls;
+        }
+        serde_json::json!({"request": {"request": request, "expect": {"status": ["200"]}}})
+    };
+    let http = |port: &str| serde_json::json!({"http": {"path": "/health", "port": port}});
+    let (none, tls) = (serde_json::Value::Null, serde_json::json!({}));
+    #[rustfmt::skip]
+    let table = [
+        ("127.0.0.1", http("http"),                                       "GET http://127.0.0.1:20000/health"),
+        ("::1",       http("http"),                                       "GET http://[::1]:20000/health"),
+        ("localhost", request(none.clone(), "http"),                      "POST http://localhost:20000/v1"),
+        ("127.0.0.1", request(tls, "http"),                               "POST https://127.0.0.1:20000/v1"),
+        ("127.0.0.1", serde_json::json!({"tcp": {"port": "http"}}),       "TCP 127.0.0.1:20000"),
+        ("127.0.0.1", serde_json::json!({"exec": {"argv": ["a", "b"]}}),  "exec a b"),
+        // No port of that name: there is no address.
+        ("127.0.0.1", http("other"),                                      "GET /health"),
+        ("127.0.0.1", request(none, "other"),                             "POST /v1"),
+        ("127.0.0.1", serde_json::json!({"tcp": {"port": "other"}}),      "TCP port other"),
+    ];
+    for (address, check, words) in table {
+        assert_eq!(asks(address, check), words);
+    }
 }
 
 #[tokio::test]

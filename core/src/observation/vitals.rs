@@ -102,7 +102,7 @@ pub enum Cause {
 pub struct NotReady {
     /// The source of it.
     pub cause: Cause,
-    /// The question: `readiness GET /health/ready`, `image HEALTHCHECK`.
+    /// The question: `readiness GET http://10.0.0.5:20000/health/ready`, `image HEALTHCHECK`.
     pub asked: String,
     /// The last answer that was not good: `HTTP 404`, `connection refused`.
     pub answer: String,

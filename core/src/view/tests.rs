@@ -15,6 +15,7 @@ use crate::service::{Releases, Service, Slots};
 use super::{Action, PreviewView, preview, rollout, status};
 
 mod gpus;
+mod waiting;
 
 /// Three slots on three hosts in the middle of a rollout from r1 to r2: one is there, one is on its way, and
 /// the third one's host is lost.

@@ -33,7 +33,7 @@ impl Waits<'_> {
         self.fleet.member(host)?.observation.as_deref()?.slot(slot)
     }
 
-    /// `slot 0 on web-1, not ready (HTTP 404 since …; rolls back at …)`.
+    /// `slot 0 on web-1, not ready (readiness GET http://10.0.0.5:20000/health → HTTP 404 since …; rolls back at …)`.
     fn not_ready(&self, host: &HostId, slot: &SlotId) -> Option<String> {
         let seen = self.seen(host, slot)?;
         let place = format!("slot {} on {host}, not ready", slot.index);
@@ -47,7 +47,11 @@ impl Waits<'_> {
         let then = if goes_back { "rolls back" } else { "gives up" };
         let until = self.gives_up(instance, why).map(|at| format!("; {then} at {at}")).unwrap_or_default();
         let answer = if why.answer.is_empty() { "no answer yet" } else { &why.answer };
-        Some(format!("{place} ({answer} since {}{until})", why.since))
+        let asked = match why.cause {
+            Cause::Paused => String::new(),
+            Cause::Probe | Cause::Image | Cause::Other => format!("{} → ", why.asked),
+        };
+        Some(format!("{place} ({asked}{answer} since {}{until})", why.since))
     }
 
     /// When it is over: for the instance, or for the rollout.

@@ -127,6 +127,12 @@ mod tests {
         assert_eq!(wait.text(Duration::ZERO), "slot 0 on web-1, not ready (HTTP 404, 9s; rolls back in 21s)");
         let later = wait.text(Duration::from_secs(5));
         assert_eq!(later, "slot 0 on web-1, not ready (HTTP 404, 14s; rolls back in 16s)");
+        let asked = "slot 0 on web-1, not ready (readiness GET http://10.0.0.5:20000/health → HTTP 503 since \
+                     1970-01-01T00:00:10.000Z; rolls back at 1970-01-01T00:00:40.000Z)";
+        let wait = Wait::read(asked, &view);
+        let words = "slot 0 on web-1, not ready (readiness GET http://10.0.0.5:20000/health → HTTP 503";
+        assert_eq!(wait.what, format!("{words})"));
+        assert_eq!(wait.text(Duration::ZERO), format!("{words}, 9s; rolls back in 21s)"));
         let plain = "a host that takes one more (web-1: no room)";
         assert_eq!(Wait::read(plain, &view).text(Duration::ZERO), plain);
         let pull = "host web-1 to pull the image (connection refused; again at 1970-01-01T00:00:24.000Z)";
