@@ -1,7 +1,7 @@
 //! The two releases of a rollout: the one that it leaves and the one that it goes to.
 
 use crate::id::Counter;
-use crate::rollout::Kind;
+use crate::rollout::{Kind, State};
 
 use super::{ExplainView, RolloutView};
 
@@ -9,6 +9,12 @@ impl RolloutView {
     /// Both releases: `r2 → r3`.
     pub fn course(&self) -> String {
         course(self.kind, self.from, self.left, self.release)
+    }
+
+    /// The release whose slots and available instances are counted: the one that it goes to, or goes back to.
+    pub fn counted(&self) -> Counter {
+        let back = matches!(self.state, State::RollingBack | State::RolledBack | State::Aborted);
+        self.from.filter(|_| back).unwrap_or(self.release)
     }
 }
 

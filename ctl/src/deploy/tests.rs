@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use windlass_core::Counter;
 use windlass_core::observation::InstanceState;
-use windlass_core::rollout::State;
+use windlass_core::rollout::{Kind, State};
 use windlass_core::view::RolloutView;
 
 use super::outcome::{Outcome, ending};
@@ -72,6 +73,35 @@ fn only_what_changed_is_said() {
 }
 
 #[test]
+fn the_old_release_is_said_to_serve_beside_the_count() {
+    let counts = |state: State, available: u32, serving: &[(u64, u32)]| {
+        with(state, |view| {
+            view.waiting.clear();
+            view.slots.clear();
+            view.available = available;
+            view.serving = serving.iter().map(|(release, count)| (Counter(*release), *count)).collect();
+        })
+    };
+    let views = [
+        (0, counts(State::Advancing, 0, &[(2, 2)])),
+        (1, counts(State::Advancing, 1, &[(2, 2), (3, 1)])),
+        // An old instance that stops is no news by itself.
+        (2, counts(State::Advancing, 1, &[(2, 1), (3, 1)])),
+        (3, counts(State::Soaking, 2, &[(2, 1), (3, 2)])),
+        (4, counts(State::RollingBack, 1, &[(2, 1), (3, 1)])),
+    ];
+    insta::assert_snapshot!(said(views), @r"
+     0s  default/web r3: advancing, r3 available in 0 of 2 slots, r2 serves in 2
+     1s  default/web r3: advancing, r3 available in 1 of 2 slots, r2 serves in 2
+     3s  default/web r3: soaking, r3 available in 2 of 2 slots
+     4s  default/web r3: rolling back, r2 available in 1 of 2 slots, r3 serves in 1
+    ");
+    let mut restart = counts(State::Advancing, 1, &[(3, 2)]);
+    (restart.kind, restart.from) = (Kind::Restart, None);
+    assert_eq!(said([(0, restart)]), " 0s  default/web r3: advancing, restarted in 1 of 2 slots");
+}
+
+#[test]
 fn only_a_wait_that_lasts_is_said_and_once() {
     let plan = || waits(State::Preparing, &["host web-1 to take its newest plan"]);
     let pull =
@@ -126,7 +156,7 @@ fn a_wait_that_goes_on_is_said_every_half_minute() {
 fn a_soak_has_a_time_to_go_and_no_clock() {
     let soak = || waits(State::Soaking, &["the end of the soak at 2026-11-22T12:05:29.500Z"]);
     insta::assert_snapshot!(said([(0, soak()), (1, soak()), (9, soak())]), @r"
-     0s  default/web r3: soaking, 1 of 2 available
+     0s  default/web r3: soaking, r3 available in 1 of 2 slots, r2 serves in 2
      0s    waiting: the end of the soak, 30s to go
     ");
     let (mut news, start) = (News::default(), Instant::now());

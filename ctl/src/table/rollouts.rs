@@ -26,9 +26,7 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
             state(rollout.state.as_str()),
             // Instances of one that has ended are those of whatever came after it.
             Cell::new(
-                available(rollout, "/")
-                    .filter(|_| !rollout.state.is_final())
-                    .unwrap_or_else(|| "-".to_owned()),
+                available(rollout).filter(|_| !rollout.state.is_final()).unwrap_or_else(|| "-".to_owned()),
             ),
             Cell::new(ago(rollout.created_at, now)),
             Cell::new(&rollout.actor),
@@ -40,8 +38,14 @@ pub(crate) fn rollouts(rollouts: &[RolloutView], now: Timestamp, colour: Colour)
 
 /// The number of its slots that are available now. Empty before the rollout has a slot, and after its end once another rollout has
 /// begun.
-fn available(rollout: &RolloutView, of: &str) -> Option<String> {
-    (rollout.total > 0).then(|| format!("{}{of}{}", rollout.available, rollout.total))
+fn available(rollout: &RolloutView) -> Option<String> {
+    (rollout.total > 0).then(|| format!("{}/{}", rollout.available, rollout.total))
+}
+
+/// The same with the release that is counted: `r3 in 1 of 2 slots`.
+fn available_of(rollout: &RolloutView) -> Option<String> {
+    let of = rollout.counted();
+    (rollout.total > 0).then(|| format!("{of} in {} of {} slots", rollout.available, rollout.total))
 }
 
 /// The step of a strategy that moves instances instead of traffic: `2 of 6`.
@@ -80,7 +84,7 @@ pub(crate) fn rollout(rollout: &RolloutView, now: Timestamp, colour: Colour) -> 
         ("state", Some(rollout.state.as_str().replace('_', " "))),
         ("reason", rollout.reason.clone()),
         ("waiting", list(waits)),
-        ("available", available(rollout, " of ")),
+        ("available", available_of(rollout)),
         ("serving", Some(serving(&rollout.serving))),
         ("step", step(rollout)),
         ("traffic", rollout.traffic.as_ref().map(|traffic| shares(traffic, now))),

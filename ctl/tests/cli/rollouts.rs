@@ -135,11 +135,11 @@ fn a_coordinator_that_restarts_is_waited_for() {
     assert_eq!(stdout, "default/web r2: succeeded after 5s\n");
     insta::assert_snapshot!(stderr, @"
     fleet demo, environment default
-    default/web r2: advancing, 0 of 1 available
+    default/web r2: advancing, r2 available in 0 of 1 slots, r1 serves in 1
     lost the coordinator (failed to watch the rollout: the coordinator is stopping); the rollout may go on where the hosts are; trying again until --timeout (1h)
     the coordinator is back
-    default/web r2: soaking, 0 of 1 available
-    default/web r2: succeeded, 0 of 1 available
+    default/web r2: soaking, r2 available in 0 of 1 slots, r1 serves in 1
+    default/web r2: succeeded, r2 available in 0 of 1 slots
     ");
 }
 

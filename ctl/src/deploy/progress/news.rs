@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use windlass_core::SlotId;
-use windlass_core::rollout::State;
+use windlass_core::rollout::{Kind, State};
 use windlass_core::view::{RolloutView, SlotView};
 
 use crate::away::AGAIN;
@@ -46,10 +46,10 @@ impl News {
     /// Takes a view in; answers with what it changes.
     pub(in crate::deploy) fn of(&mut self, view: &RolloutView, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
-        let head = headline(view);
-        if self.headline.as_ref() != Some(&head) {
-            lines.push(head.clone());
-            self.headline = Some(head);
+        let count = count(view);
+        if self.headline.as_ref() != Some(&count) {
+            lines.push(headline(view));
+            self.headline = Some(count);
         }
         if self.state.replace(view.state) != Some(view.state) {
             self.said.clear();
@@ -129,8 +129,17 @@ impl News {
     }
 }
 
-/// `default/web r2: advancing, 1 of 3 available, r2 has 10% of the traffic (step 1 of 3)`.
+/// The count, and as long as it is not complete what else serves: `… r2 available in 1 of 3 slots, r1 serves in 2`.
 pub(super) fn headline(view: &RolloutView) -> String {
+    let is_complete = view.state.is_final() || (view.total > 0 && view.available >= view.total);
+    let others = view.serving.iter().filter(|(release, count)| **release != view.counted() && **count > 0);
+    let others = others.filter(|_| !is_complete);
+    let others = others.map(|(release, count)| format!(", {release} serves in {count}"));
+    std::iter::once(count(view)).chain(others.rev()).collect()
+}
+
+/// `default/web r2: advancing, r2 available in 1 of 3 slots, r2 has 10% of the traffic (step 1 of 3)`.
+fn count(view: &RolloutView) -> String {
     let share = view.traffic.as_ref().filter(|shares| shares.step > 0).map(|shares| {
         format!(
             ", {} has {} of the traffic (step {} of {})",
@@ -140,7 +149,10 @@ pub(super) fn headline(view: &RolloutView) -> String {
     // Before it has a slot it counts none, whatever serves.
     let available = match view.total {
         0 => String::new(),
-        total => format!(", {} of {total} available", view.available),
+        total if view.kind == Kind::Restart && view.counted() == view.release => {
+            format!(", restarted in {} of {total} slots", view.available)
+        }
+        total => format!(", {} available in {} of {total} slots", view.counted(), view.available),
     };
     format!(
         "{}/{} {}: {}{available}{}",
