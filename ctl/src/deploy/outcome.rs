@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use windlass_core::rollout::Kind;
 use windlass_core::time::display_measured;
 use windlass_core::view::{FailureView, HookView, RolloutView};
 use windlass_core::{Counter, EnvironmentId, HostId, RolloutId, ServiceId, ServiceName};
@@ -158,6 +159,12 @@ pub(crate) fn ending(view: &RolloutView, exit: Exit, colour: Colour) -> String {
     if exit == Exit::Stopped && view.outcome.as_deref() == Some("failed") {
         let service = format!("{}/{}", view.environment, view.service);
         text.push_str(&format!("\ndeploy a corrected release, or take it away with `windlass rm {service}`"));
+    }
+    if view.outcome.as_deref() == Some("failed") && !view.changed && view.kind == Kind::Deploy {
+        let number = view.release;
+        text.push_str(&format!(
+            "\n{number} keeps its number, since it was signed with it: the corrected release gets the next one"
+        ));
     }
     if view.reason.as_ref().is_some_and(|reason| reason.contains("host policy: ")) {
         text.push_str(

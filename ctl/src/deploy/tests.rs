@@ -228,3 +228,14 @@ fn a_failure_is_reported_unasked() {
     let good = with(State::Succeeded, |_| {});
     assert_eq!(ending(&good, Exit::Done, Colour::Off).lines().count(), 1);
 }
+
+#[test]
+fn a_refused_release_is_said_to_keep_its_number() {
+    let end = |kind: Kind, changed: bool| {
+        let view = with(State::Failed, |view| (view.kind, view.changed) = (kind, changed));
+        ending(&view, Exit::Refused, Colour::Off)
+    };
+    let words = "r3 keeps its number, since it was signed with it: the corrected release gets the next one";
+    assert!(end(Kind::Deploy, false).ends_with(words), "{}", end(Kind::Deploy, false));
+    assert!(!end(Kind::Deploy, true).contains(words) && !end(Kind::Rollback, false).contains(words));
+}
