@@ -16,7 +16,9 @@ use crate::printer::Format;
 pub(crate) use deploy::{
     DeployArgs, FollowArgs, ManifestArgs, PlanArgs, RollbackArgs, RolloutCommand, SubmitArgs,
 };
-pub(crate) use fleet::{ContextCommand, DEV_REGISTRIES, DevArgs, HostCommand, InitArgs, Label, LabelArgs};
+pub(crate) use fleet::{
+    ContextCommand, DEV_REGISTRIES, DevArgs, DevCommand, HostCommand, InitArgs, Label, LabelArgs,
+};
 pub(crate) use look::{
     CompleteArgs, CompletionsArgs, EventsArgs, ExplainArgs, LogsArgs, ManArgs, RenderArgs, RoutesArgs,
     RoutesCommand, SchemaArgs, StatusArgs, Tail, TopArgs, TopView, WaitArgs,

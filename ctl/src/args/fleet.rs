@@ -62,10 +62,14 @@ pub(crate) const DEV_REGISTRIES: [&str; 3] = ["docker.io", "127.0.0.1:5000", "lo
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     windlass dev\n  \
-    windlass dev --dir ./try --engine unix:///run/user/1000/docker.sock\n\n\
+    windlass dev --dir ./try --engine unix:///run/user/1000/docker.sock\n  \
+    windlass dev restart          in another terminal, for a changed policy.toml\n\n\
     Needs `windlass-server` and `windlass-agent` beside this program, and an engine that answers. Ctrl-C removes the \
     containers that were deployed and stops both; named volumes stay. With --keep the containers go on.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct DevArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<DevCommand>,
     /// Folder of the fleet; kept, and used again if it is there [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
@@ -87,6 +91,17 @@ pub(crate) struct DevArgs {
     /// Keep containers and folder at the end, and print how to go on
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevCommand {
+    /// Start the agent of a `dev` that runs again, so that it reads its policy anew; containers run on
+    #[command(after_help = "Example:\n  windlass dev restart")]
+    Restart {
+        /// Folder of the fleet [default: that of WINDLASS_HOME]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

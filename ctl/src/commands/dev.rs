@@ -6,6 +6,7 @@
 
 mod child;
 mod error;
+mod keep;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::TcpListener;
@@ -19,7 +20,7 @@ use windlass_process::signals;
 
 use super::init::{self, Wanted};
 use super::wait::{answering, readiness};
-use crate::args::{DEV_REGISTRIES, DevArgs, InitArgs};
+use crate::args::{DEV_REGISTRIES, DevArgs, DevCommand, InitArgs};
 use crate::error::CtlError;
 use crate::exit::Exit;
 use crate::home::Home;
@@ -29,19 +30,20 @@ use crate::session::Session;
 use child::Child;
 pub(crate) use error::DevError;
 use error::START;
+use keep::{Callers, kept};
 
 /// Name of the context, and how the fleet's name begins. The rest of it is drawn, so that two of them on one engine have
 /// nothing to do with each other.
 const DEV: &str = "dev";
 const HOST: &str = "dev-1";
 
-/// So often an agent that ended is started again, and after so long.
-const AGAIN: u32 = 5;
-const PAUSE: Duration = Duration::from_secs(1);
 /// The deadline of the engine's first sign of life.
 const ENGINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(args: &DevArgs, printer: &Printer) -> Result<Exit, CtlError> {
+    if let Some(DevCommand::Restart { dir }) = &args.command {
+        return keep::restart(dir.as_deref(), printer).await;
+    }
     let is_temporary = args.dir.is_none();
     let dir = args
         .dir
@@ -190,11 +192,14 @@ async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -
     };
     let ended = match begun {
         Ok(true) => {
+            let callers = Callers::open(dir).inspect_err(|error| {
+                printer.warn(&format!("`windlass dev restart` does not reach this fleet: {error}"));
+            });
             printer.text(&welcome(home, &http, dir, args));
             tokio::select! {
                 () = signals::shutdown() => Ok(Exit::Done),
                 error = server.ended() => Err(error.into()),
-                error = kept(&mut agent, start, printer) => Err(error.into()),
+                error = kept(&mut agent, start, callers.as_ref().ok(), printer) => Err(error.into()),
             }
         }
         Ok(false) => Ok(Exit::Done),
@@ -209,21 +214,6 @@ async fn supervise(home: &Home, dir: &Path, args: &DevArgs, printer: &Printer) -
         leave(dir, args, printer).await;
     }
     ended
-}
-
-/// Starts the agent again when it ends, a few times; answers with its last end.
-async fn kept(agent: &mut Child, start: impl Fn() -> Result<Child, DevError>, printer: &Printer) -> DevError {
-    for time in 1..=AGAIN {
-        let error = agent.ended().await;
-        let why = windlass_process::report::chain(&error);
-        printer.warn(&format!("{why}; containers run on, and it is started again ({time} of {AGAIN})"));
-        sleep(PAUSE).await;
-        match start() {
-            Ok(next) => *agent = next,
-            Err(error) => return error,
-        }
-    }
-    agent.ended().await
 }
 
 /// Waits until the host is connected and its engine answers: before, nothing can be deployed.
@@ -287,9 +277,11 @@ fn welcome(home: &Home, http: &str, dir: &Path, args: &DevArgs) -> String {
          windlass status\n\n\
          Metrics: http://{http}/metrics\n\
          Logs: {}/*.log\n\
+         Policy of the host: {}/policy.toml; `windlass dev restart` has the agent read it again\n\
          {end}",
         dir.display(),
         home.path().display(),
+        dir.display(),
         dir.display()
     )
 }

@@ -168,7 +168,7 @@ pub(crate) fn ending(view: &RolloutView, exit: Exit, colour: Colour) -> String {
     }
     if view.reason.as_ref().is_some_and(|reason| reason.contains("host policy: ")) {
         text.push_str(
-            "\nthe policy file of a host (default /etc/windlass/policy.toml; of `windlass dev --dir DIR`, DIR/policy.toml) says what may run there; its agent reads it when it starts",
+            "\nthe policy file of a host (default /etc/windlass/policy.toml; of `windlass dev --dir DIR`, DIR/policy.toml) says what may run there; its agent reads it when it starts (`windlass dev restart`)",
         );
     }
     text

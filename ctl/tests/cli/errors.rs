@@ -100,6 +100,22 @@ fn dev_asks_for_the_engine_before_it_makes_anything() {
 }
 
 #[test]
+fn a_restart_without_a_dev_says_what_to_start() {
+    let desk = Desk::new();
+    insta::assert_snapshot!(desk.screen(&["dev", "restart", "--dir", "try"]), @"
+    $ windlass dev restart --dir try
+    error: no `windlass dev` answers in `try`
+      caused by: No such file or directory (os error 2)
+
+    hint: start it with `windlass dev`; of one that runs, name the folder with `--dir DIR`, or set WINDLASS_HOME as it said
+    exit 1
+    ");
+    // Without a folder it is that of the home: DESK/home is of a fleet under DESK.
+    let screen = desk.screen(&["dev", "restart"]);
+    assert!(screen.contains("no `windlass dev` answers in `DESK`"), "{screen}");
+}
+
+#[test]
 fn a_question_that_nobody_can_answer_is_an_error() {
     let desk = Desk::with_fleet();
     insta::assert_snapshot!(desk.screen(&["host", "ban", "web-1"]), @"

@@ -163,6 +163,20 @@ fn dev_is_honest_and_leaves_nothing_behind() {
     });
     cli.run(&["wait", "dev-1", "--timeout", "40s"]).expect_code(0);
     assert_eq!(running(&engine), 2);
+
+    // A person starts it again for its policy. One that it cannot read is said, and nothing ends for it.
+    let policy = dir.join("policy.toml");
+    let good = fs::read_to_string(&policy).unwrap();
+    fs::write(&policy, "nonsense = 1\n").unwrap();
+    let refused = cli.run(&["dev", "restart"]).expect_code(1);
+    assert!(refused.stderr.contains("nonsense") && refused.stderr.contains("containers run on"), "{refused}");
+    fs::write(&policy, good).unwrap();
+    let again = cli.ok(&["dev", "restart"]);
+    assert!(again.stdout.contains("the agent runs again"), "{again}");
+    cli.run(&["wait", "dev-1", "--timeout", "40s"]).expect_code(0);
+    let said = dev.process.output();
+    assert!(said.contains("started again, as asked") && !said.contains("(2 of 5)"), "{said}");
+    assert_eq!(running(&engine), 2);
     dev.interrupt();
     let status = dev.end();
     let said = dev.process.output();

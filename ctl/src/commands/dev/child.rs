@@ -76,7 +76,7 @@ impl Child {
     }
 
     /// Asks it to stop, and insists after a while.
-    pub(super) async fn stop(mut self) {
+    pub(super) async fn stop(&mut self) {
         let id = self.inner.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         if let Some(id) = id {
             // It may have ended meanwhile, which is what is wanted.

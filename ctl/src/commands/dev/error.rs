@@ -9,6 +9,9 @@ use crate::error::Failure;
 /// The deadline of the coordinator's first answer, and of the host's readiness.
 pub(super) const START: Span = Span::from_secs(20);
 
+/// The deadline of a restart of the agent: it has 10 s to stop.
+pub(super) const RESTART: Span = Span::from_secs(30);
+
 /// The reason why there is nothing to try.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DevError {
@@ -38,6 +41,14 @@ pub(crate) enum DevError {
     Ended { program: String, status: String, words: String, log: PathBuf },
     #[error("the host is not ready after {START}: {why}")]
     NotReady { why: String, engine: String, log: PathBuf },
+    #[error("no `windlass dev` answers in `{dir}`")]
+    NoDev {
+        dir: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the agent does not run again: {said}")]
+    NotRestarted { said: String },
     #[error("failed to make `{path}`")]
     Folder {
         path: PathBuf,
@@ -62,6 +73,13 @@ impl Failure for DevError {
                 "does the engine at {engine} run? Name another with `--engine unix:///…`; the agent's log is {}",
                 log.display()
             )),
+            Self::NoDev { .. } => Some(
+                "start it with `windlass dev`; of one that runs, name the folder with `--dir DIR`, or set WINDLASS_HOME as it said"
+                    .to_owned(),
+            ),
+            Self::NotRestarted { .. } => {
+                Some("containers run on: mend what it says, then say `windlass dev restart` again".to_owned())
+            }
             Self::Start { .. } | Self::Folder { .. } => None,
         }
     }
