@@ -161,12 +161,14 @@ impl Client {
         &mut self,
         service: &ServiceId,
         to: Option<Counter>,
+        ask: bool,
     ) -> Result<Submitted, CallError> {
         let what = "roll back";
         let to = to.map(|counter| counter.to_string()).unwrap_or_default();
-        let request = pb::RollbackRequest { service: service.to_string(), to };
+        let request = pb::RollbackRequest { service: service.to_string(), to, ask };
         let answer = call(what, self.control.rollback(request)).await?;
-        submitted(what, &answer.rollout, &answer.release)
+        let submitted = submitted(what, &answer.rollout, &answer.release)?;
+        Ok(Submitted { warnings: answer.warnings, ..submitted })
     }
 
     pub(crate) async fn releases(&mut self, service: &ServiceId) -> Result<Vec<ReleaseView>, CallError> {

@@ -157,6 +157,11 @@ impl Printer {
         failure(&error.report(), self.is_structured());
     }
 
+    /// Returns whether a person sits there who can be asked.
+    pub(crate) const fn is_attended(&self) -> bool {
+        self.is_attended
+    }
+
     /// Asks yes or no; `yes` answers beforehand.
     pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<(), CtlError> {
         if yes {

@@ -28,6 +28,8 @@ mod renewal;
 mod rollouts;
 #[path = "cli/services.rs"]
 mod services;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/top.rs"]
 mod top;
 #[path = "cli/tour.rs"]

@@ -182,7 +182,8 @@ impl Embedded {
         service: &ServiceId,
         to: Option<Counter>,
     ) -> Result<Option<RolloutId>, EmbeddedError> {
-        let rollback = Rollback { service: service.clone(), to, actor: "operator/sim".to_owned() };
+        let rollback =
+            Rollback { service: service.clone(), to, ask: false, actor: "operator/sim".to_owned() };
         let started = releases::rollback(&self.coordinator, rollback).await;
         started.map(|started| started.rollout).map_err(of_release)
     }

@@ -31,6 +31,8 @@ pub(crate) struct Started {
     pub rollout: Option<RolloutId>,
     /// The release that the service has or moves to.
     pub release: Counter,
+    /// Warnings about the release, one sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// The reason for which a release was not taken.
@@ -165,6 +167,9 @@ pub(crate) enum ReleaseError {
         /// name one of them.
         others: Vec<Counter>,
     },
+    /// Names would lead nowhere, and the caller asked to be told before.
+    #[error("{0}")]
+    LeadsNowhere(String),
     /// A rollback goes to what was good once.
     #[error("{counter} of `{service}` was never good")]
     NeverGood {
@@ -244,6 +249,7 @@ impl ReleaseError {
             | Self::Reused { .. }
             | Self::Revoked
             | Self::BelowFloor { .. }
+            | Self::LeadsNowhere(_)
             | Self::Write(_) => None,
             Self::SignaturesExpired { .. } => {
                 Some("make it anew: `windlass release sign -f FILE`, and let the others sign that".to_owned())

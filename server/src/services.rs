@@ -154,7 +154,8 @@ fn begin_restart(
     let subject = format!("{id} {}", rollout.to.counter);
     batch.audit(audit::fact(&actor, "service.restart", &subject, Some(rollout.to.digest), "ok"));
     engine::record_state(batch, None, &rollout, Some(&actor));
-    let started = Started { rollout: Some(rollout.id.clone()), release: rollout.to.counter };
+    let (id, release) = (rollout.id.clone(), rollout.to.counter);
+    let started = Started { rollout: Some(id), release, warnings: Vec::new() };
     releases::forget(batch, &service);
     batch.change(Change::Service(Box::new(service)));
     batch.change(Change::Rollout(Box::new(rollout)));

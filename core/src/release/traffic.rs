@@ -79,6 +79,17 @@ impl Route {
     pub fn is_same_name(&self, other: &Self) -> bool {
         self.host == other.host && prefix(&self.path) == prefix(&other.path)
     }
+
+    /// Whether every request for `other` leads here where nothing has that name itself: the same host or a wildcard for it, and
+    /// a prefix of its path.
+    pub fn covers(&self, other: &Self) -> bool {
+        let parent = other.host.split_once('.').map(|(_, parent)| parent);
+        let has_host =
+            self.host == other.host || (parent.is_some() && self.host.strip_prefix("*.") == parent);
+        let mine = prefix(&self.path).trim_end_matches('/');
+        let rest = prefix(&other.path).strip_prefix(mine);
+        has_host && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
 }
 
 /// The protocol that a process speaks on a port.
@@ -110,5 +121,34 @@ impl PortProtocol {
     /// Returns whether it is what a port speaks of which nothing is said.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route((host, path): (&str, &str)) -> Route {
+        Route { host: host.to_owned(), path: path.to_owned(), port: "http".to_owned(), preview: false }
+    }
+
+    #[test]
+    fn a_name_covers_what_is_below_it() {
+        #[rustfmt::skip]
+        let table = [
+            (("a.b", "/"),      ("a.b", "/v1"),   true),
+            (("a.b", "/v1/"),   ("a.b", "/v1"),   true),
+            (("a.b", "/v1"),    ("a.b", "/v1/x"), true),
+            (("a.b", "/v1"),    ("a.b", "/v12"),  false),
+            (("a.b", "/v1"),    ("a.b", "/"),     false),
+            (("*.b", "/"),      ("a.b", "/v1"),   true),
+            (("*.b", "/"),      ("x.a.b", "/"),   false),
+            (("*.b", "/"),      ("b", "/"),       false),
+            (("a.b", "/"),      ("*.b", "/"),     false),
+            (("a.b", "/"),      ("c.b", "/"),     false),
+        ];
+        for (one, other, covers) in table {
+            assert_eq!(route(one).covers(&route(other)), covers, "{one:?} {other:?}");
+        }
     }
 }

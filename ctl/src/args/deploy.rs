@@ -101,7 +101,8 @@ pub(crate) struct DeployArgs {
     windlass rollback web@r5\n\n\
     Goes to the good release that served last before the current one and that nobody rolled back from: the next rollback \
     goes one release further back. `--to` names any good release, also one that was rolled back from; \
-    `windlass release ls` shows them. Skips batches and soak, and supersedes a rollout that is active.")]
+    `windlass release ls` shows them. Skips batches and soak, and supersedes a rollout that is active. If the release has \
+    no `route` for a name that is served now, it asks on a terminal (--yes answers), and warns a script.")]
 pub(crate) struct RollbackArgs {
     /// The service, `web` or `production/web`; `web@r5` for a release of it
     pub(crate) service: String,

@@ -77,6 +77,12 @@ impl CallError {
             && (self.why.0.contains("plan is stale") || self.why.0.contains("previewed"))
     }
 
+    /// What a person has to know before a rollback, in the coordinator's words: names would lead nowhere.
+    pub(crate) fn question(&self) -> Option<&str> {
+        let is_one = self.code == Code::FailedPrecondition && self.why.0.contains(" nowhere after this");
+        is_one.then_some(self.why.0.as_str())
+    }
+
     /// Returns whether the coordinator does not know the call.
     pub(crate) const fn is_unimplemented(&self) -> bool {
         matches!(self.code, Code::Unimplemented)
@@ -149,6 +155,15 @@ mod tests {
             assert!(!error.is_stale() && CallError::new("x", Status::failed_precondition(stale)).is_stale());
         }
         assert!(CallError::new("x", Status::unavailable("")).is_temporary());
+    }
+
+    #[test]
+    fn names_that_would_lead_nowhere_are_a_question() {
+        let words = "`web.example.com/` leads nowhere after this: r1 has no `route`";
+        let of = |status: Status| CallError::new("roll back", status).question().map(str::to_owned);
+        assert_eq!(of(Status::failed_precondition(words)).as_deref(), Some(words));
+        assert_eq!(of(Status::failed_precondition("r1 of `default/web` was never good")), None);
+        assert_eq!(of(Status::not_found(words)), None);
     }
 
     #[test]

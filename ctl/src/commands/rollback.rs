@@ -2,6 +2,7 @@
 
 use super::deploy::finish;
 use crate::args::{Global, RollbackArgs};
+use crate::client::{CallError, Submitted};
 use crate::context::{Context, at_release};
 use crate::error::CtlError;
 use crate::exit::Exit;
@@ -28,7 +29,18 @@ pub(super) async fn run(args: &RollbackArgs, global: &Global, printer: &Printer)
         true => Vec::new(),
         false => client.releases(&service).await.unwrap_or_default(),
     };
-    let submitted = client.rollback(&service, at.or(args.to)).await?;
+    let to = at.or(args.to);
+    // A script goes back at once, and is warned.
+    let ask = printer.is_attended() && !global.yes;
+    let answer = client.rollback(&service, to, ask).await;
+    let submitted = match answer.as_ref().err().and_then(CallError::question) {
+        Some(question) => {
+            printer.confirm(&format!("{question}. Roll back?"), false)?;
+            // It was said in the question.
+            Submitted { warnings: Vec::new(), ..client.rollback(&service, to, false).await? }
+        }
+        None => answer?,
+    };
     if submitted.rollout.is_some()
         && let Some(line) = table::going_back(&known, submitted.release, clock::now())
     {

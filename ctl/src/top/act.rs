@@ -110,11 +110,13 @@ pub(crate) async fn act(client: &mut Client, action: &Action) -> Result<String, 
             Ok(format!("{} {service}: its rollout to {} is {state}", verb.name(), view.release))
         }
         None => {
-            let submitted = client.rollback(service, None).await?;
-            Ok(match submitted.rollout {
-                Some(_) => format!("{} {service}: a rollout to {} has begun", verb.name(), submitted.release),
-                None => format!("{} {service}: it is at {} already", verb.name(), submitted.release),
-            })
+            let submitted = client.rollback(service, None, false).await?;
+            let (verb, release) = (verb.name(), submitted.release);
+            let words = match submitted.rollout {
+                Some(_) => format!("{verb} {service}: a rollout to {release} has begun"),
+                None => format!("{verb} {service}: it is at {release} already"),
+            };
+            Ok(std::iter::once(words).chain(submitted.warnings).collect::<Vec<_>>().join("; "))
         }
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Script {
     pub(crate) asked: Vec<String>,
     /// The targets of rollbacks.
     pub(crate) rolled_back: Vec<pb::RollbackRequest>,
+    /// What it says of names that a rollback would leave without a service.
+    pub(crate) lost: Vec<String>,
     /// The answer to `ListQuarantine` and `ClearQuarantine`.
     pub(crate) quarantine: Value,
     /// The requests to clear.
@@ -241,9 +243,14 @@ impl Control for Stub {
         &self,
         request: Request<pb::RollbackRequest>,
     ) -> Result<Response<pb::RollbackResponse>, Status> {
-        self.0.lock().unwrap().rolled_back.push(request.into_inner());
+        let request = request.into_inner();
+        let (ask, lost) = (request.ask, self.0.lock().unwrap().lost.clone());
+        self.0.lock().unwrap().rolled_back.push(request);
+        if let (true, [lost, ..]) = (ask, &lost[..]) {
+            return Err(Status::failed_precondition(lost));
+        }
         let (rollout, release) = self.submitted();
-        Ok(Response::new(pb::RollbackResponse { rollout, release }))
+        Ok(Response::new(pb::RollbackResponse { rollout, release, warnings: lost }))
     }
 
     async fn watch_rollout(

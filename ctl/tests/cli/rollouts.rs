@@ -5,6 +5,7 @@ use tonic::Code;
 use windlass_core::Digest;
 
 use crate::coordinator::{Coordinator, ROLLOUT, Script, Watch, registry, view};
+use crate::terminal::typed;
 use crate::{Desk, stderr, stdout};
 
 /// Runs a command against a coordinator with this script; answers with exit code, stdout and stderr.
@@ -90,6 +91,37 @@ fn a_rollback_says_first_from_where_to_where() {
     assert!(code == 0 && first.starts_with("default/web: r4 → r2 (made "), "{code} {stderr}");
     let (code, _, stderr, _) = run(script(), &["rollback", "default/web", "-o", "json"]);
     assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn a_rollback_that_loses_names_asks_a_person_and_warns_a_script() {
+    let lost = "`web.example.com/` leads nowhere after this: r1 has no `route`";
+    let script = || Script {
+        last_counter: 2,
+        lost: vec![lost.to_owned()],
+        ..watching([Watch::Views(vec![view("succeeded", true)])])
+    };
+    let (code, _, stderr, coordinator) = run(script(), &["rollback", "default/web"]);
+    assert_eq!(code, 0, "a script goes back at once: {stderr}");
+    assert!(stderr.contains(&format!("warning: {lost}")), "{stderr}");
+    let asked = |coordinator: &Coordinator| -> Vec<bool> {
+        coordinator.script.lock().unwrap().rolled_back.iter().map(|request| request.ask).collect()
+    };
+    assert_eq!(asked(&coordinator), [false]);
+    let table: [(&str, &[&str], &str, &[bool]); 3] = [
+        ("n", &[], "Roll back? [y/N]", &[true]),
+        ("y", &[], "Roll back? [y/N]", &[true, false]),
+        ("", &["--yes"], "warning:", &[false]),
+    ];
+    for (answer, more, want, calls) in table {
+        let desk = Desk::with_fleet();
+        let coordinator = Coordinator::start(&desk, script());
+        let args = [&["rollback", "default/web", "--server", &coordinator.address], more].concat();
+        let said = typed(&desk, &args, answer);
+        assert!(said.contains(lost) && said.contains(want), "{answer}: {said}");
+        assert_eq!(said.matches(lost).count(), 1, "it is said once: {said}");
+        assert_eq!(asked(&coordinator), calls, "{answer}: {said}");
+    }
 }
 
 #[test]

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::{Value, json};
 use tonic::Code;
 use windlass_proto::pb;
 
 use crate::coordinator::{Coordinator, ROLLOUT, Script, view};
+use crate::terminal::terminal;
 use crate::{Desk, stderr};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -36,12 +36,7 @@ impl Terminal {
     fn start(script: Script, arguments: &[&str]) -> Self {
         let desk = Desk::with_fleet();
         let coordinator = Coordinator::start(&desk, script);
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
-        let master = openpt(flags).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let slave = ioctl_tiocgptpeer(&master, flags).unwrap();
-        tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let (master, slave) = terminal(80);
         let before = tcgetattr(&slave).unwrap();
         let end_of_it = || Stdio::from(slave.try_clone().unwrap());
         let child = Command::new(assert_cmd::cargo::cargo_bin("windlass"))
@@ -56,7 +51,6 @@ impl Terminal {
             .stderr(end_of_it())
             .spawn()
             .unwrap();
-        let master = File::from(master);
         let said = Arc::new(Mutex::new(Vec::new()));
         let (heard, mut reading) = (said.clone(), master.try_clone().unwrap());
         std::thread::spawn(move || {

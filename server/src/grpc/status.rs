@@ -153,6 +153,7 @@ impl Refusal for ReleaseError {
             | Self::AgentTooOld(_)
             | Self::NotBalanced { .. }
             | Self::NothingBefore { .. }
+            | Self::LeadsNowhere(_)
             | Self::NeverGood { .. } => Code::FailedPrecondition,
             Self::UnknownService(_) | Self::UnknownRelease { .. } => Code::NotFound,
             Self::Write(error) => error.code(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use windlass_core::release::{Release, not_balanced};
+use windlass_core::release::{Release, Route, not_balanced};
 use windlass_core::service::Mode;
 use windlass_core::traffic::taken;
 use windlass_core::{EnvironmentId, HostId, ServiceId, ServiceName};
@@ -11,6 +11,9 @@ use super::ReleaseError;
 use crate::ledger::State;
 use crate::routes::serves;
 use crate::store::record::HostRecord;
+
+/// Names that a sentence gives.
+const NAMED: usize = 3;
 
 /// Refuses a release whose names are not its service's to have, or that a host of its slots cannot read.
 pub(crate) fn check(state: &State, release: &Release) -> Result<(), ReleaseError> {
@@ -56,8 +59,8 @@ fn current<'a>(state: &'a State, release: &'a Release, name: &ServiceName) -> Op
     state.releases.get(&moves_to.or(service.current)?.digest)
 }
 
-/// Says which services a release calls by name that are not there, and which of its names lead nowhere: what is missing may come
-/// later.
+/// Says which names lead nowhere once a release has taken over, which services it calls by name that are not there, and which of
+/// its names lead nowhere yet: what is missing may come later.
 pub(crate) fn warnings(state: &State, release: &Release) -> Vec<String> {
     let missing = release.spec.uses.iter().filter(|name| current(state, release, name).is_none());
     let environment = &release.environment;
@@ -72,7 +75,34 @@ pub(crate) fn warnings(state: &State, release: &Release) -> Vec<String> {
             route.host
         )
     });
-    missing.map(text).chain(nowhere).collect()
+    lost(state, release).into_iter().chain(missing.map(text)).chain(nowhere).collect()
+}
+
+/// Says which names of its service lead nowhere once `release` has taken over; `None` if each of them leads on somewhere.
+pub(crate) fn lost(state: &State, release: &Release) -> Option<String> {
+    let id = release.service_id();
+    let service = state.services.get(&id).filter(|service| service.mode != Mode::Removed)?;
+    let from = state.active_rollout(&id).and_then(|rollout| rollout.from);
+    let now = [service.current, from].into_iter().flatten();
+    let now = now.filter_map(|name| state.releases.get(&name.digest)).flat_map(lasting);
+    let elsewhere = others(state, &release.environment).filter(|other| other.service_id() != id);
+    let after: Vec<&Route> = std::iter::once(release).chain(elsewhere).flat_map(lasting).collect();
+    let names: BTreeSet<String> = now
+        .filter(|route| !after.iter().any(|after| after.covers(route)))
+        .map(|route| format!("`{}`", route.name()))
+        .collect();
+    let mut shown = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED {
+        shown.push_str(&format!(" and {} more", names.len() - NAMED));
+    }
+    let verb = if names.len() == 1 { "leads" } else { "lead" };
+    let has = if lasting(release).next().is_none() { "no `route`" } else { "no such `route`" };
+    (!names.is_empty()).then(|| format!("{shown} {verb} nowhere after this: {} has {has}", release.counter))
+}
+
+/// The names of a release that outlast its rollout.
+fn lasting(release: &Release) -> impl Iterator<Item = &Route> {
+    release.spec.traffic.routes.iter().filter(|route| !route.preview)
 }
 
 /// Whether an ingress has ever reported from a host of the environment, and was not forgotten.

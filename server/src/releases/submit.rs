@@ -11,7 +11,8 @@ use windlass_core::service::{Mode, ReleaseRef, Service};
 use windlass_core::{Counter, Digest, RolloutId, ServiceId};
 
 use super::ids::next_ids;
-use super::{ReleaseError, Started, check_names, check_uses, history, plan};
+use super::names::lost;
+use super::{ReleaseError, Started, check_names, check_uses, history, plan, warnings};
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::engine;
@@ -53,6 +54,8 @@ pub(crate) struct Rollback {
     pub service: ServiceId,
     /// The target; the last good release before the current one if absent.
     pub to: Option<Counter>,
+    /// Refuse it where names would lead nowhere, so that a person can be asked.
+    pub ask: bool,
     /// The asker.
     pub actor: String,
 }
@@ -96,12 +99,13 @@ fn take(
     if batch.state.is_recovering() {
         return Err(ReleaseError::Recovering);
     }
+    let warnings = warnings(batch.state, &release);
     if service.is_at(&name) {
         let release = service.current.map_or(name.counter, |current| current.counter);
-        return Ok(Started { rollout: None, release });
+        return Ok(Started { rollout: None, release, warnings });
     }
     if let Some(rollout) = already_begun(batch, &service, &name) {
-        return Ok(Started { rollout: Some(rollout), release: name.counter });
+        return Ok(Started { rollout: Some(rollout), release: name.counter, warnings });
     }
     check_counter(batch, &service, &name)?;
     check_names(batch.state, &release)?;
@@ -131,7 +135,7 @@ fn take(
         submitted_at: batch.now,
         submitted_by: submission.actor,
     })));
-    Ok(started)
+    Ok(Started { warnings, ..started })
 }
 
 /// Signed by those who may, for us, and allowed to run.
@@ -228,7 +232,7 @@ fn nothing_before(service: &Service) -> ReleaseError {
 }
 
 fn go_back(batch: &mut WriteBatch<'_>, rollback: Rollback) -> Result<Started, ReleaseError> {
-    let Rollback { service: id, to, actor } = rollback;
+    let Rollback { service: id, to, ask, actor } = rollback;
     if batch.state.is_recovering() {
         return Err(ReleaseError::Recovering);
     }
@@ -245,13 +249,17 @@ fn go_back(batch: &mut WriteBatch<'_>, rollback: Rollback) -> Result<Started, Re
     };
     may_run_again(batch, &id, &target)?;
     if service.current == Some(target) && service.is_at(&target) {
-        return Ok(Started { rollout: None, release: target.counter });
+        return Ok(Started { rollout: None, release: target.counter, warnings: Vec::new() });
+    }
+    let lost = batch.state.releases.get(&target.digest).and_then(|release| lost(batch.state, release));
+    if let Some(lost) = lost.clone().filter(|_| ask) {
+        return Err(ReleaseError::LeadsNowhere(lost));
     }
     let subject = format!("{id} {}", target.counter);
     batch.audit(audit::fact(&actor, "release.rollback", &subject, Some(target.digest), "ok"));
     let target =
         Target { release: target, kind: Kind::Rollback, actor, supersede: true, retry_quarantined: true };
-    begin(batch, &service, target)
+    Ok(Started { warnings: lost.into_iter().collect(), ..begin(batch, &service, target)? })
 }
 
 /// The rollback that moves the service already: said a second time while it is under way, `rollback` means the same one, and goes
@@ -261,7 +269,8 @@ fn on_its_way_back(batch: &WriteBatch<'_>, service: &Service) -> Option<Started>
     let is_it = active.kind == Kind::Rollback
         && service.current == Some(active.to)
         && active.state != rollout::State::RollingBack;
-    is_it.then(|| Started { rollout: Some(active.id.clone()), release: active.to.counter })
+    let (rollout, release) = (Some(active.id.clone()), active.to.counter);
+    is_it.then(|| Started { rollout, release, warnings: Vec::new() })
 }
 
 /// The target of a rollback that turns back itself, because a person aborted it: said again, `rollback` means the same one.
@@ -339,7 +348,7 @@ fn begin(batch: &mut WriteBatch<'_>, service: &Service, target: Target) -> Resul
     history::forget(batch, &service);
     batch.change(Change::Service(Box::new(service)));
     batch.change(Change::Rollout(Box::new(rollout)));
-    Ok(Started { rollout: Some(id), release })
+    Ok(Started { rollout: Some(id), release, warnings: Vec::new() })
 }
 
 #[cfg(test)]

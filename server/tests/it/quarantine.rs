@@ -98,7 +98,7 @@ async fn a_plan_knows_what_a_person_rolled_back_from() {
     for (counter, content) in [(1, "one"), (2, "two")] {
         assert_eq!(deploy(&fleet, &release(counter, 1, content)).await, "succeeded");
     }
-    let back = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let back = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new(), ask: false };
     let back = fleet.control("deployer/default").await.rollback(back).await.unwrap().into_inner();
     assert_eq!(follow(&fleet, &back.rollout).await, "succeeded");
     let warnings = |view: Value| view["warnings"].to_string();

@@ -128,7 +128,7 @@ async fn releases_of_hosts_are_adopted_by_an_admin_with_no_restart() {
     let stale = control.submit_release(request(&fleet, &release(1, 2, "one"))).await.unwrap_err();
     assert_eq!(stale.code(), Code::FailedPrecondition, "not `unchanged`: only the old store says so");
     assert!(refused.metadata().get("windlass-hint").unwrap().to_str().unwrap().contains("host recover"));
-    let back = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let back = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new(), ask: false };
     assert_eq!(control.rollback(back.clone()).await.unwrap_err().code(), Code::FailedPrecondition);
     stands(&fleet, "web-1", "keep_host").await;
     let view = stands(&fleet, "web-2", "keep_host").await;

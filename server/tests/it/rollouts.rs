@@ -71,7 +71,7 @@ async fn a_release_is_rolled_out_replaced_and_rolled_back() {
     assert_eq!(deploy(&fleet, &release(2, 2, "two")).await, "succeeded");
 
     let mut control = fleet.control("deployer/default").await;
-    let request = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let request = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new(), ask: false };
     let back = control.rollback(request).await.unwrap().into_inner();
     assert_eq!(back.release, "r1");
     assert_eq!(follow(&fleet, &back.rollout).await, "succeeded");
@@ -108,7 +108,7 @@ async fn a_rollback_said_twice_goes_back_once() {
     // Nobody answers any more, so that nothing ends between the two.
     drop(players);
     control.submit_release(request(&fleet, &release(3, 2, "three"))).await.unwrap();
-    let back = || pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let back = || pb::RollbackRequest { service: "default/web".to_owned(), to: String::new(), ask: false };
     let first = control.rollback(back()).await.unwrap().into_inner();
     let second = control.rollback(back()).await.unwrap().into_inner();
     assert_eq!((first.release.as_str(), first.rollout), ("r2", second.rollout));
@@ -122,7 +122,7 @@ async fn a_rollback_said_while_it_is_aborted_is_meant_once_more() {
     }
     let mut control = fleet.control("deployer/default").await;
     drop(players);
-    let back = || pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let back = || pb::RollbackRequest { service: "default/web".to_owned(), to: String::new(), ask: false };
     let first = control.rollback(back()).await.unwrap().into_inner();
     let abort = pb::SteerRolloutRequest {
         rollout: first.rollout,
@@ -142,12 +142,13 @@ async fn a_refused_rollback_names_the_release_that_served_last() {
     }
     let mut control = fleet.control("deployer/default").await;
     for (to, arrives) in [("", "r3"), ("", "r2"), ("", "r1"), ("r3", "r3"), ("r4", "r4")] {
-        let request = pb::RollbackRequest { service: "default/web".to_owned(), to: to.to_owned() };
+        let request =
+            pb::RollbackRequest { service: "default/web".to_owned(), to: to.to_owned(), ask: false };
         let back = control.rollback(request).await.unwrap().into_inner();
         assert_eq!(back.release, arrives);
         assert_eq!(follow(&fleet, &back.rollout).await, "succeeded");
     }
-    let again = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new() };
+    let again = pb::RollbackRequest { service: "default/web".to_owned(), to: String::new(), ask: false };
     let refused = control.rollback(again).await.unwrap_err();
     assert!(refused.message().contains("nobody rolled back from"), "{refused}");
     let hint = refused.metadata().get("windlass-hint").unwrap().to_str().unwrap().to_owned();

@@ -18,7 +18,7 @@ use windlass_proto::pb;
 use crate::agent::{Agent, Players};
 use crate::fleet::{Fleet, now, until};
 use crate::release::release;
-use crate::rollouts::{deploy, request, status};
+use crate::rollouts::{deploy, follow, request, status};
 
 /// Tables with their envelopes.
 type Taken = Vec<(Routes, Vec<u8>)>;
@@ -322,6 +322,47 @@ async fn a_service_that_serves_a_name_stops_only_by_force() {
     until("nothing answers", async || ingress.serving().is_empty()).await;
     // Nothing is taken from anybody now.
     control.steer_service(asks(pb::ServiceAction::Remove, false)).await.unwrap();
+}
+
+#[tokio::test]
+async fn names_that_a_release_leaves_behind_are_named() {
+    let (fleet, _players, _ingress) = fleet_with_ingress().await;
+    let mut control = fleet.control("deployer/default").await;
+    let bare = release(1, 2, "one");
+    assert_eq!(deploy(&fleet, &bare).await, "succeeded");
+    assert_eq!(deploy(&fleet, &routed(2, "two", "web.example.com")).await, "succeeded");
+    let said = |release: &str, has: &str| {
+        format!("`web.example.com/` leads nowhere after this: {release} has {has}")
+    };
+    let preview = async |release: &Release| -> Vec<serde_json::Value> {
+        let release = serde_json::to_vec(release).unwrap().into();
+        let request = pb::PreviewRequest { release, ..Default::default() };
+        let plan = fleet.control("viewer/default").await.preview(request).await.unwrap().into_inner();
+        let plan: serde_json::Value = serde_json::from_slice(&plan.view).unwrap();
+        plan["warnings"].as_array().unwrap().clone()
+    };
+    assert_eq!(preview(&release(3, 2, "three")).await[0], said("r3", "no `route`"));
+    assert_eq!(preview(&routed(3, "three", "other.example.com")).await[0], said("r3", "no such `route`"));
+    for kept in ["web.example.com", "*.example.com"] {
+        let warnings = preview(&routed(3, "three", kept)).await;
+        assert!(!warnings.iter().any(|text| text.to_string().contains("after this")), "{kept}: {warnings:?}");
+    }
+
+    // Whoever asks is told before; whoever does not is warned.
+    let back = |ask| pb::RollbackRequest { service: "default/web".to_owned(), to: "r1".to_owned(), ask };
+    let refused = control.rollback(back(true)).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, &*said("r1", "no `route`")));
+    assert_eq!(status(&fleet).await["release"], "r2", "nothing was begun");
+    let begun = control.rollback(back(false)).await.unwrap().into_inner();
+    assert_eq!(begun.warnings, [said("r1", "no `route`")]);
+    assert_eq!(follow(&fleet, &begun.rollout).await, "succeeded");
+
+    let again = pb::RollbackRequest { to: "r2".to_owned(), ..back(true) };
+    let begun = control.rollback(again).await.unwrap().into_inner();
+    assert!(begun.warnings.is_empty(), "{begun:?}");
+    assert_eq!(follow(&fleet, &begun.rollout).await, "succeeded");
+    let submitted = control.submit_release(request(&fleet, &release(3, 2, "three"))).await.unwrap();
+    assert_eq!(submitted.into_inner().warnings[0], said("r3", "no `route`"));
 }
 
 #[tokio::test]

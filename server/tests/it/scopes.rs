@@ -53,7 +53,7 @@ async fn changes(fleet: &Fleet, grant: &str) -> Vec<(&'static str, Code)> {
     let mut seen = Vec::new();
     let mut note = |name, outcome: Result<(), Status>| seen.push((name, code(outcome)));
     note("SubmitRelease", c.submit_release(request(fleet, &release(2, 1, "two"))).await.map(drop));
-    let back = pb::RollbackRequest { service: web(), to: String::new() };
+    let back = pb::RollbackRequest { service: web(), to: String::new(), ask: false };
     note("Rollback", c.rollback(back).await.map(drop));
     let steer = pb::SteerRolloutRequest {
         rollout: web(),

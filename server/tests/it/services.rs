@@ -91,7 +91,7 @@ async fn a_removed_service_is_gone_but_for_its_numbers() {
     .await;
     assert!(steer(&fleet, asks(Remove, 0)).await.unwrap().unchanged);
     assert_eq!(steer(&fleet, asks(Scale, 2)).await.unwrap_err().code(), Code::NotFound);
-    let back = pb::RollbackRequest { service: "default/web".to_owned(), to: "r1".to_owned() };
+    let back = pb::RollbackRequest { service: "default/web".to_owned(), to: "r1".to_owned(), ask: false };
     assert_eq!(control.rollback(back).await.unwrap_err().code(), Code::NotFound);
     let reused = control.submit_release(request(&fleet, &ranged(1, "other"))).await.unwrap_err();
     assert_eq!(reused.code(), Code::AlreadyExists, "its numbers stand for what they stood for");

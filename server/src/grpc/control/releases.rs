@@ -58,8 +58,6 @@ pub(super) async fn submit(
     let release: Release = decode_bounded(envelope.payload_bytes(), PayloadType::Release.max_len())
         .map_err(|error| invalid("envelope", &error))?;
     caller.may(OperatorRole::Deployer, &release.environment)?;
-    let mut warnings = coordinator.ledger.read(|state| releases::warnings(state, &release));
-    warnings.extend(unreachable(&coordinator.gates, &release));
     let preview = Some(request.preview).filter(|text| !text.is_empty());
     let submission = Submission {
         envelope,
@@ -68,12 +66,13 @@ pub(super) async fn submit(
         preview: preview.map(|text| text.parse()).transpose().map_err(|error| invalid("preview", &error))?,
         actor: caller.actor(),
     };
-    let started = releases::submit(coordinator, submission).await.map_err(refused)?;
+    let mut started = releases::submit(coordinator, submission).await.map_err(refused)?;
+    started.warnings.extend(unreachable(&coordinator.gates, &release));
     Ok(pb::SubmitReleaseResponse {
         unchanged: started.rollout.is_none(),
         rollout: started.rollout.map(|id| id.to_string()).unwrap_or_default(),
         release: started.release.to_string(),
-        warnings,
+        warnings: started.warnings,
     })
 }
 
@@ -83,11 +82,13 @@ pub(super) async fn rollback(
     request: pb::RollbackRequest,
 ) -> Result<pb::RollbackResponse, Status> {
     let id = service(caller, &request.service, OperatorRole::Deployer)?;
-    let rollback = Rollback { service: id, to: counter(&request.to)?, actor: caller.actor() };
+    let (to, ask) = (counter(&request.to)?, request.ask);
+    let rollback = Rollback { service: id, to, ask, actor: caller.actor() };
     let started = releases::rollback(coordinator, rollback).await.map_err(refused)?;
     Ok(pb::RollbackResponse {
         rollout: started.rollout.map(|id| id.to_string()).unwrap_or_default(),
         release: started.release.to_string(),
+        warnings: started.warnings,
     })
 }
 

@@ -219,7 +219,7 @@ async fn operator_of_another_environment_sees_and_moves_nothing() {
     let get = pb::GetReleaseRequest { service: service(), release: String::new() };
     denied("release", admin.get_release(get).await.map(drop));
     denied("submit", admin.submit_release(request(&fleet, &release(2, 1, "two"))).await.map(drop));
-    let back = pb::RollbackRequest { service: service(), to: String::new() };
+    let back = pb::RollbackRequest { service: service(), to: String::new(), ask: false };
     denied("rollback", admin.rollback(back).await.map(drop));
     denied("steer", admin.steer_rollout(steer).await.map(drop));
     let get = pb::GetRolloutRequest { rollout: rollout.clone() };
