@@ -22,8 +22,8 @@ pub use recent::RecentView;
 
 /// An ingress that has not taken a table for so long is behind …
 const BEHIND: Duration = Duration::from_secs(10);
-/// … and so is one that lacks more than so many, however new the newest one is.
-const LACKS: u64 = 8;
+/// … and so is one that lacks more than so many, however new the newest one is: a table comes every tenth of a second at most.
+const LACKS: u64 = 100;
 
 /// The traffic of one environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -148,7 +148,7 @@ impl IngressView {
         if self.acknowledged.is_some_and(|seq| seq >= self.wanted) {
             return "current";
         }
-        let is_new = now.since(issued_at) < BEHIND;
+        let is_new = now.since(issued_at) < BEHIND && self.refused.is_none();
         let lacks_many = self.acknowledged.is_some_and(|seq| seq > 0 && self.wanted - seq > LACKS);
         if is_new && !lacks_many { "updating" } else { "behind" }
     }

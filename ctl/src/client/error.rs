@@ -4,6 +4,7 @@ use std::error::Error;
 
 use tonic::{Code, Status};
 use windlass_certs::tls::ConnectError;
+use windlass_core::Counter;
 
 use crate::unknown::Unknown;
 
@@ -77,10 +78,13 @@ impl CallError {
             && (self.why.0.contains("plan is stale") || self.why.0.contains("previewed"))
     }
 
-    /// What a person has to know before a rollback, in the coordinator's words: names would lead nowhere.
-    pub(crate) fn question(&self) -> Option<&str> {
-        let is_one = self.code == Code::FailedPrecondition && self.why.0.contains(" nowhere after this");
-        is_one.then_some(self.why.0.as_str())
+    /// What a person has to know before a rollback, in the coordinator's words: names would lead nowhere. And the release that
+    /// it would go to, which stands in them: by the time of the answer, another one may be the last good one.
+    pub(crate) fn question(&self) -> Option<(&str, Counter)> {
+        let said = self.why.0.as_str();
+        let (_, rest) = said.split_once(" nowhere after this: ")?;
+        let release = rest.split(' ').next()?.parse().ok()?;
+        (self.code == Code::FailedPrecondition).then_some((said, release))
     }
 
     /// Returns whether the coordinator does not know the call.

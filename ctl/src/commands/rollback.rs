@@ -31,13 +31,13 @@ pub(super) async fn run(args: &RollbackArgs, global: &Global, printer: &Printer)
     };
     let to = at.or(args.to);
     // A script goes back at once, and is warned.
-    let ask = printer.is_attended() && !global.yes;
+    let ask = printer.is_attended() && !printer.is_structured() && !global.yes;
     let answer = client.rollback(&service, to, ask).await;
     let submitted = match answer.as_ref().err().and_then(CallError::question) {
-        Some(question) => {
+        Some((question, release)) => {
             printer.confirm(&format!("{question}. Roll back?"), false)?;
             // It was said in the question.
-            Submitted { warnings: Vec::new(), ..client.rollback(&service, to, false).await? }
+            Submitted { warnings: Vec::new(), ..client.rollback(&service, Some(release), false).await? }
         }
         None => answer?,
     };

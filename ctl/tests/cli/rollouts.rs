@@ -121,6 +121,10 @@ fn a_rollback_that_loses_names_asks_a_person_and_warns_a_script() {
         assert!(said.contains(lost) && said.contains(want), "{answer}: {said}");
         assert_eq!(said.matches(lost).count(), 1, "it is said once: {said}");
         assert_eq!(asked(&coordinator), calls, "{answer}: {said}");
+        let to: Vec<String> =
+            coordinator.script.lock().unwrap().rolled_back.iter().map(|request| request.to.clone()).collect();
+        let named: &[&str] = if answer == "y" { &["", "r1"] } else { &[""] };
+        assert_eq!(to, named, "{answer}: who was asked about r1 gets r1");
     }
 }
 

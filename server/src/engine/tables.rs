@@ -12,7 +12,7 @@ use crate::routes;
 
 /// The tables of one environment. One that takes long is followed by a longer rest.
 const PACE: Pace = Pace {
-    times: 6,
+    times: 3,
     most: Duration::from_secs(2),
     costly: Duration::ZERO,
     every: Duration::from_millis(100),

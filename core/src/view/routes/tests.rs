@@ -104,12 +104,15 @@ fn an_ingress_that_is_behind_is_said_after_a_while() {
 #[test]
 fn an_ingress_is_behind_once_it_has_lasted() {
     let ingresses = [("a", Some((17, 0))), ("b", Some((16, 0))), ("c", None), ("d", Some((8, 0)))];
-    let view = routes(&traffic(false, true, &ingresses), &"production".parse().unwrap(), None).unwrap();
+    let mut view = routes(&traffic(false, true, &ingresses), &"production".parse().unwrap(), None).unwrap();
+    view.ingresses[3].wanted = 109;
     let states = |after: Duration| -> Vec<&str> {
         let now = view.issued_at + after;
         view.ingresses.iter().map(|ingress| ingress.state(view.issued_at, now)).collect()
     };
-    assert_eq!(states(Duration::ZERO), ["current", "updating", "updating", "behind"], "one lacks nine");
+    let refusing = IngressView { refused: Some("it lies".to_owned()), ..view.ingresses[1].clone() };
+    assert_eq!(refusing.state(view.issued_at, view.issued_at), "behind", "what it refuses it does not take");
+    assert_eq!(states(Duration::ZERO), ["current", "updating", "updating", "behind"], "one lacks 101");
     let almost = BEHIND - Duration::from_millis(1);
     assert_eq!(states(almost), ["current", "updating", "updating", "behind"]);
     assert_eq!(states(BEHIND), ["current", "behind", "behind", "behind"]);

@@ -129,7 +129,8 @@ pub(super) async fn restart(dir: Option<&Path>, printer: &Printer) -> Result<Exi
         let caller = UnixStream::connect(dir.join(SOCKET)).await?;
         let mut said = String::new();
         caller.take(MOST).read_to_string(&mut said).await?;
-        Ok(said)
+        // One that ends meanwhile closes the socket without a word.
+        if said.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(said) }
     };
     let late = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {RESTART}"));
     let said = timeout(RESTART.duration(), asked).await.map_err(late).and_then(|said| said);
