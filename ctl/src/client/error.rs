@@ -164,8 +164,11 @@ mod tests {
     #[test]
     fn names_that_would_lead_nowhere_are_a_question() {
         let words = "`web.example.com/` leads nowhere after this: r1 has no `route`";
-        let of = |status: Status| CallError::new("roll back", status).question().map(str::to_owned);
-        assert_eq!(of(Status::failed_precondition(words)).as_deref(), Some(words));
+        let of = |status: Status| {
+            let error = CallError::new("roll back", status);
+            error.question().map(|(said, release)| (said.to_owned(), release))
+        };
+        assert_eq!(of(Status::failed_precondition(words)), Some((words.to_owned(), Counter(1))));
         assert_eq!(of(Status::failed_precondition("r1 of `default/web` was never good")), None);
         assert_eq!(of(Status::not_found(words)), None);
     }
