@@ -35,7 +35,11 @@ fn routes_with_their_endpoints_and_ingresses() {
     let soon = routes(&views, views[0].issued_at + std::time::Duration::from_secs(2), Colour::Off);
     let states: Vec<&str> =
         ["current", "updating", "behind"].into_iter().filter(|word| soon.contains(word)).collect();
-    assert_eq!(states, ["current", "updating", "behind"], "one that refuses a table is behind at once: {soon}");
+    assert_eq!(
+        states,
+        ["current", "updating", "behind"],
+        "one that refuses a table is behind at once: {soon}"
+    );
     let unseen: Vec<RoutesView> = vec![RoutesView { ingresses: Vec::new(), ..views[0].clone() }];
     assert!(routes(&unseen, now(), Colour::Off).contains("start one with `windlass-agent ingress`"));
     assert!(routes(&[], now(), Colour::Off).contains("no service has a port"));
