@@ -327,14 +327,10 @@ fn is_exclusive(snapshot: &Snapshot<'_>) -> bool {
     let target = snapshot.rollout.map(|rollout| rollout.to.digest);
     let named = snapshot.slots.values().flat_map(Slot::named);
     // Thousands of slots name a few releases.
-    let mut seen: Vec<Digest> = Vec::new();
+    let mut seen = BTreeSet::new();
     let mut digests = current.into_iter().chain(target).chain(named);
     digests.any(|digest| {
-        if seen.contains(&digest) {
-            return false;
-        }
-        seen.push(digest);
-        snapshot.releases.get(&digest).is_some_and(|release| release.spec.exclusive)
+        seen.insert(digest) && snapshot.releases.get(&digest).is_some_and(|release| release.spec.exclusive)
     })
 }
 
