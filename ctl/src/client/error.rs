@@ -78,8 +78,8 @@ impl CallError {
             && (self.why.0.contains("plan is stale") || self.why.0.contains("previewed"))
     }
 
-    /// What a person has to know before a rollback, in the coordinator's words: names would lead nowhere. And the release that
-    /// it would go to, which stands in them: by the time of the answer, another one may be the last good one.
+    /// Returns the coordinator's words about names that would lead nowhere after a rollback, for a person to decide; and the
+    /// release that they name: by the time of the answer, another one may be the last good one.
     pub(crate) fn question(&self) -> Option<(&str, Counter)> {
         let said = self.why.0.as_str();
         let (_, rest) = said.split_once(" nowhere after this: ")?;

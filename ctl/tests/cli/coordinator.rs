@@ -72,7 +72,7 @@ pub(crate) struct Script {
     pub(crate) asked: Vec<String>,
     /// The targets of rollbacks.
     pub(crate) rolled_back: Vec<pb::RollbackRequest>,
-    /// What it says of names that a rollback would leave without a service.
+    /// Its words about names that a rollback would leave without a service.
     pub(crate) lost: Vec<String>,
     /// The answer to `ListQuarantine` and `ClearQuarantine`.
     pub(crate) quarantine: Value,

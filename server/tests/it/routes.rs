@@ -348,7 +348,7 @@ async fn names_that_a_release_leaves_behind_are_named() {
         assert!(!warnings.iter().any(|text| text.to_string().contains("after this")), "{kept}: {warnings:?}");
     }
 
-    // Whoever asks is told before; whoever does not is warned.
+    // A caller that asks is told before; one that does not is warned.
     let back = |ask| pb::RollbackRequest { service: "default/web".to_owned(), to: "r1".to_owned(), ask };
     let refused = control.rollback(back(true)).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::FailedPrecondition, &*said("r1", "no `route`")));

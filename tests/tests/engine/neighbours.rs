@@ -52,7 +52,7 @@ fn neighbours_plans_and_a_blinking_link_restart_no_soak() {
             serde_json::from_value::<windlass_core::Timestamp>(event["at"].clone()).unwrap()
         };
         let took = at("rollout.succeeded").since(at("rollout.soaking"));
-        // What happens beside it goes on to the end: a soak that began again each time would have no end.
+        // The neighbours go on to the end: a soak that began again each time would have no end.
         assert!(took >= SOAK && took < SOAK * 3, "{what}: soaked for {took:?}");
     };
 

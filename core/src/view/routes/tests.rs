@@ -116,7 +116,7 @@ fn an_ingress_is_behind_once_it_has_lasted() {
     let almost = BEHIND - Duration::from_millis(1);
     assert_eq!(states(almost), ["current", "updating", "updating", "behind"]);
     assert_eq!(states(BEHIND), ["current", "behind", "behind", "behind"]);
-    // What an older coordinator does not tell excuses nothing.
+    // A time that an older coordinator does not tell excuses nothing.
     let rows = crate::view::RowView::ingresses(&view);
     let mut row = serde_json::to_value(&rows[1]).unwrap();
     row["ingress"].as_object_mut().unwrap().remove("issued_at");
