@@ -1,8 +1,11 @@
 //! The end of an ingress process, in steps: clients are told first, then idle connections close, then requests, then tunnels.
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 /// Times of the steps of a drain, from its beginning.
 #[derive(Debug, Clone, Copy)]
@@ -32,29 +35,105 @@ impl Default for DrainTimes {
     }
 }
 
-/// The steps that have come.
+/// A step of an end, which comes once.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    token: CancellationToken,
+    has_come: AtomicBool,
+}
+
+impl Step {
+    pub(crate) fn take(&self) {
+        self.has_come.store(true, Release);
+        self.token.cancel();
+    }
+
+    pub(crate) fn has_come(&self) -> bool {
+        self.has_come.load(Acquire)
+    }
+
+    /// Waits until it has come. Every connection waits for the same step: asking again costs no lock.
+    pub(crate) fn reached(&self) -> Reached<'_> {
+        Reached { step: self, token: self.token.cancelled(), waker: None }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A wait for a step.
+    pub(crate) struct Reached<'s> {
+        step: &'s Step,
+        #[pin]
+        token: WaitForCancellationFuture<'s>,
+        // The task that the token knows.
+        waker: Option<Waker>,
+    }
+}
+
+impl Future for Reached<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.step.has_come() {
+            return Poll::Ready(());
+        }
+        if this.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        *this.waker = Some(cx.waker().clone());
+        this.token.poll(cx)
+    }
+}
+
+/// The steps of the end of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     /// The process ends, and no successor has its listeners.
-    pub(crate) leaves: CancellationToken,
-    pub(crate) begun: CancellationToken,
-    pub(crate) close_idle: CancellationToken,
-    pub(crate) cut_requests: CancellationToken,
-    pub(crate) cut_tunnels: CancellationToken,
+    pub(crate) leaves: Step,
+    pub(crate) begun: Step,
+    pub(crate) close_idle: Step,
+    pub(crate) cut_requests: Step,
+    pub(crate) cut_tunnels: Step,
 }
 
 impl Drain {
     /// Goes through the steps.
     pub(crate) async fn run(&self, times: DrainTimes) {
         let begun = tokio::time::Instant::now();
-        self.begun.cancel();
+        self.begun.take();
         for (after, step) in [
             (times.idle, &self.close_idle),
             (times.requests.max(times.idle), &self.cut_requests),
             (times.whole(), &self.cut_tunnels),
         ] {
             tokio::time::sleep_until(begun + after).await;
-            step.cancel();
+            step.take();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_hears_of_a_step_whatever_task_asks() {
+        let step = Arc::new(Step::default());
+        let mut first = Box::pin(step.reached());
+        // Asked by two tasks, one after the other: the last one is woken.
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut first).await.is_err());
+        let also = Arc::clone(&step);
+        let second = tokio::spawn(async move { also.reached().await });
+        let taken = async {
+            tokio::task::yield_now().await;
+            step.take();
+        };
+        tokio::join!(first, taken);
+        second.await.unwrap();
+        step.reached().await;
+        assert!(step.has_come());
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     /// Tasks that serve clients: a drain waits for them.
     pub(crate) tracker: TaskTracker,
     /// Tasks that carry connections to endpoints.
-    upstream: TaskTracker,
+    pub(crate) upstream: TaskTracker,
     pub(crate) drain: Drain,
     pub(crate) budget: RetryBudget,
     pub(crate) places: Arc<Semaphore>,
@@ -68,12 +68,12 @@ pub struct Settings {
     pub proxy_protocol: ProxyProtocol,
 }
 
-/// Runs the tasks of a connection to an endpoint until the connection is cut, at the latest when the endpoint's drain ends. A drain of
-/// the process waits for clients only.
+/// Runs the tasks of an HTTP/2 connection to an endpoint, at the latest until the endpoint's drain ends. A drain of the process waits
+/// for clients only.
 #[derive(Debug, Clone)]
 pub(crate) struct UntilCut {
     tasks: TaskTracker,
-    pub(crate) cut: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl UntilCut {
@@ -121,7 +121,7 @@ impl Shared {
 
     /// Returns the executor for one connection to `endpoint`.
     pub(crate) fn until_cut(&self, endpoint: &Endpoint) -> UntilCut {
-        UntilCut { tasks: self.upstream.clone(), cut: endpoint.cut.child_token() }
+        UntilCut { tasks: self.upstream.clone(), cut: endpoint.until_cut().child_token() }
     }
 
     /// The next number of a sequence that looks random (SplitMix64, <https://prng.di.unimi.it/splitmix64.c>). It
@@ -261,7 +261,7 @@ impl Ingress {
     /// Tells load balancers before it that it ends, by the answer to their health checks ([`READY`](crate::READY)). Requests are
     /// still taken.
     pub fn leave(&self) {
-        self.0.drain.leaves.cancel();
+        self.0.drain.leaves.take();
     }
 
     /// Tells clients to go elsewhere, and waits until every connection has ended or was cut. Listeners are to be

@@ -6,9 +6,11 @@
 #![warn(missing_docs)]
 
 mod access;
+mod alarm;
 mod answers;
 mod budget;
 mod certificates;
+mod compact;
 pub mod counters;
 mod drain;
 mod exchange;

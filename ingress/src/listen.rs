@@ -17,9 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::certificates::Certificates;
+use crate::compact::Compact;
 use crate::ingress::{Ingress, Shared};
 use crate::inner::Stranger;
-use crate::linger::Unread;
 use crate::proxy::{Client, Transport};
 
 /// Pause after an `accept` that failed, for example because no descriptor is left.
@@ -72,8 +72,8 @@ async fn serve_at(shared: Arc<Shared>, taken: Taken, otherwise: Option<Transport
         let Some(client) = client_of(&shared, &mut stream, address).await else { return };
         (address, is_unnamed) = client;
     }
-    let client = Client { address, is_unnamed, transport, place, unread: Unread::default() };
-    http::detect_and_serve(shared, client, stream).await;
+    let client = Client::new(address, is_unnamed, transport, place);
+    http::detect_and_serve(shared, client, Compact(stream)).await;
 }
 
 impl Ingress {
@@ -100,13 +100,7 @@ impl Ingress {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Ok(place) = Arc::clone(&self.0.places).acquire_owned().await else { return };
-        let client = Client {
-            address: client,
-            is_unnamed: false,
-            transport: Transport::Plain,
-            place: Arc::new(place),
-            unread: Unread::default(),
-        };
+        let client = Client::new(client, false, Transport::Plain, Arc::new(place));
         http::detect_and_serve(Arc::clone(&self.0), client, io).await;
     }
 
@@ -138,13 +132,14 @@ impl Ingress {
                     let Some(client) = client_of(&shared, &mut stream, address).await else { return };
                     (address, is_unnamed) = client;
                 }
-                let Ok(Ok(stream)) = timeout(shared.limits.handshake, acceptor.accept(stream)).await else {
+                let Ok(Ok(stream)) = timeout(shared.limits.handshake, acceptor.accept(Compact(stream))).await
+                else {
                     return;
                 };
                 let session = stream.get_ref().1;
                 let names = certificates.names_for(session.server_name());
                 let transport = Transport::Tls(names);
-                let client = Client { address, is_unnamed, transport, place, unread: Unread::default() };
+                let client = Client::new(address, is_unnamed, transport, place);
                 if session.alpn_protocol() == Some(b"h2") {
                     http::serve_http2(shared, client, stream).await;
                 } else {

@@ -40,8 +40,6 @@ pub struct ProxyProtocol {
 /// The client of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The address of its connection here.
-    pub(crate) peer: IpAddr,
     /// The address of the client: the peer's own, or as trusted proxies say.
     pub(crate) client: IpAddr,
     /// Whether the client came over TLS, to here or to a trusted proxy.
@@ -53,7 +51,7 @@ pub(crate) struct Origin {
 impl Origin {
     /// The client as its own connection shows it.
     pub(crate) const fn direct(peer: IpAddr, tls: bool) -> Self {
-        Self { peer, client: peer, tls, is_proxied: false }
+        Self { client: peer, tls, is_proxied: false }
     }
 
     /// The client as `headers` tell, if `peer` is a trusted proxy.
@@ -62,7 +60,7 @@ impl Origin {
             return Self::direct(peer, tls);
         }
         let tls = headers.get(FORWARDED_PROTO).and_then(protocol).unwrap_or(tls);
-        Self { peer, client: client(proxies, peer, headers), tls, is_proxied: true }
+        Self { client: client(proxies, peer, headers), tls, is_proxied: true }
     }
 }
 

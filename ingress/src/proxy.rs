@@ -14,6 +14,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::access::Entry;
+use crate::alarm::Alarm;
 use crate::answers::{redirect, refuse};
 use crate::certificates::Names;
 use crate::counters::Ended;
@@ -34,6 +35,8 @@ use route::{Wanted, route};
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) address: SocketAddr,
+    /// Its IP address as text.
+    peer: HeaderValue,
     /// Whether a balancer that announces its clients announced none: the address is its own then, and it wrote no header.
     pub(crate) is_unnamed: bool,
     pub(crate) transport: Transport,
@@ -41,6 +44,8 @@ pub(crate) struct Client {
     pub(crate) place: Arc<OwnedSemaphorePermit>,
     /// The rest of its newest HTTP/1 request.
     pub(crate) unread: Unread,
+    /// The timer of the task that serves it.
+    pub(crate) alarm: Alarm,
 }
 
 /// The transport of a connection.
@@ -58,6 +63,24 @@ pub(crate) enum Transport {
 }
 
 impl Client {
+    /// The client of a new connection.
+    pub(crate) fn new(
+        address: SocketAddr,
+        is_unnamed: bool,
+        transport: Transport,
+        place: Arc<OwnedSemaphorePermit>,
+    ) -> Self {
+        let peer = HeaderValue::try_from(address.ip().to_string());
+        let peer = peer.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        let (unread, alarm) = (Unread::default(), Alarm::default());
+        Self { address, peer, is_unnamed, transport, place, unread, alarm }
+    }
+
+    /// The same for one of several requests, each of which has a task.
+    pub(crate) fn in_stream(&self) -> Self {
+        Self { alarm: Alarm::default(), ..self.clone() }
+    }
+
     const fn is_tls(&self) -> bool {
         matches!(self.transport, Transport::Tls(_))
     }
@@ -112,7 +135,7 @@ pub(crate) async fn serve(
     if http1 && !lost && !waits && unread.is_left() && response.body().is_text() {
         upload.read_up().await;
     }
-    let close = lost || unread.is_left() || shared.drain.begun.is_cancelled();
+    let close = lost || unread.is_left() || shared.drain.begun.has_come();
     if http1 && close && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -127,6 +150,9 @@ async fn answer(
     record: &mut Option<Entry>,
 ) -> Result<Response<Answer>, Refusal> {
     let began = Instant::now();
+    if request.headers().len() > shared.limits.headers {
+        return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers"));
+    }
     let host = authority(&request)?;
     match &client.transport {
         // A proxy that was asked over HTTPS would be sent round in circles.
@@ -149,7 +175,7 @@ async fn answer(
         record.of(&routed.target.id);
     }
     let (http2, cookie) = (routed.target.is_http2(), routed.cookie);
-    let from = Forwarded { origin, host: &host, id: shared.random() };
+    let from = Forwarded { origin, peer: &client.peer, host: &host, id: shared.random() };
     request_headers(&mut head.headers, &from, http2);
     if let Some(record) = record {
         record.named(&head.headers);
@@ -171,7 +197,8 @@ async fn answer(
             upload.hold();
         }
     }
-    let mut sent = match attempt(shared, &wanted, routed, &head, &upload, &mut exchange).await {
+    let mut sent = match attempt(shared, &wanted, routed, &head, &upload, &mut exchange, &client.alarm).await
+    {
         Ok(sent) => sent,
         Err(Failure::BrokenOff) => return Err(Failure::BrokenOff.refusal()), // counted as a client that left
         Err(failure) => return Ok(own_answer(exchange, failure)),
@@ -184,6 +211,8 @@ async fn answer(
         });
     }
     response_headers(sent.response.headers_mut());
+    // Every hop speaks its own version (RFC 9110, section 2.5).
+    *sent.response.version_mut() = Version::HTTP_11;
     if let Some(cookie) = cookie {
         sent.response.headers_mut().append(SET_COOKIE, bucket_cookie(cookie, origin.tls));
     }

@@ -21,7 +21,7 @@ pub(crate) fn asks<B>(request: &Request<B>) -> bool {
 
 /// The answer to it.
 pub(crate) fn answer(shared: &Shared) -> Response<Answer> {
-    let (status, what) = if shared.drain.leaves.is_cancelled() {
+    let (status, what) = if shared.drain.leaves.has_come() {
         (StatusCode::SERVICE_UNAVAILABLE, "this ingress ends")
     } else if shared.table.load().is_empty() {
         (StatusCode::SERVICE_UNAVAILABLE, "no traffic table yet")

@@ -175,7 +175,7 @@ impl Registry {
     pub(crate) fn tidy(&mut self, limits: &Limits, now: Instant) {
         for (endpoint, _, until) in &self.retired {
             if *until <= now {
-                endpoint.cut.cancel();
+                endpoint.cut();
             }
         }
         self.all_endpoints().for_each(|(_, endpoint)| endpoint.tidy(limits, now));
@@ -193,7 +193,7 @@ impl Registry {
 
     /// Ends every connection to an endpoint.
     pub(crate) fn cut(&self) {
-        self.all_endpoints().for_each(|(_, endpoint)| endpoint.cut.cancel());
+        self.all_endpoints().for_each(|(_, endpoint)| endpoint.cut());
     }
 
     /// Begins at most `most` probes that are due, those first that have been due for longest.

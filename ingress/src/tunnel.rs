@@ -129,7 +129,7 @@ async fn run(shared: &Shared, client: OnUpgrade, endpoint: OnUpgrade, place: Opt
     let mut endpoint = Watched::new(TokioIo::new(endpoint), Arc::clone(&activity));
     let cut = async {
         match &place {
-            Some(place) => place.endpoint().cut.cancelled().await,
+            Some(place) => place.endpoint().until_cut().cancelled().await,
             None => std::future::pending().await,
         }
     };
@@ -137,6 +137,6 @@ async fn run(shared: &Shared, client: OnUpgrade, endpoint: OnUpgrade, place: Opt
         _ = copy_bidirectional_with_sizes(&mut client, &mut endpoint, BUFFER, BUFFER) => {}
         () = activity.idle_for(shared.limits.tunnel_idle) => {}
         () = cut => {}
-        () = shared.drain.cut_tunnels.cancelled() => {}
+        () = shared.drain.cut_tunnels.reached() => {}
     }
 }

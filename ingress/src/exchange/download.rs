@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::upstream::{End, Flow, Line};
+use crate::upstream::{End, Flow, Line, poll_with};
 
 use super::guard::Exchange;
 use super::upload::Upload;
@@ -95,6 +95,8 @@ struct Live {
     /// Since when the client has been given all that came, if it is not waiting for more.
     given_at: Option<Instant>,
     listed: bool,
+    /// The end that the client hears of next, once what came before is on its way.
+    broken: Option<Broken>,
     waker: Option<Waker>,
 }
 
@@ -139,8 +141,8 @@ impl Download {
         upload: Upload,
         idle: Duration,
     ) -> Self {
-        let (timer, given_at, listed, waker) = (None, None, false, None);
-        let mut live = Live { body, exchange, line, upload, idle, timer, given_at, listed, waker };
+        let (timer, given_at, listed, broken, waker) = (None, None, false, None, None);
+        let mut live = Live { body, exchange, line, upload, idle, timer, given_at, listed, broken, waker };
         if live.body.is_end_stream() {
             live.finish();
         }
@@ -153,7 +155,7 @@ impl Live {
     fn finish(&mut self) {
         let line = self.line.take();
         let connection = match &line {
-            Some(Line::Http1(connection)) => Some(connection.cut.clone()),
+            Some(Line::Http1(connection)) => Some(Arc::clone(&connection.wire)),
             Some(Line::Http2(_)) | None => None,
         };
         match self.upload.answered(connection) {
@@ -167,7 +169,12 @@ impl Live {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        let Self { body, line, .. } = self;
+        let driver = line.as_mut().and_then(Line::driver);
+        let Poll::Ready(frame) = poll_with(driver, cx, |cx| Pin::new(&mut *body).poll_frame(cx)) else {
             self.given_at = None;
             let idle = self.idle;
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
@@ -192,7 +199,10 @@ impl Live {
             }
             Some(Err(error)) => {
                 self.exchange.broke();
-                Poll::Ready(Some(Err(error.into())))
+                // An error ends the client's connection, with the head and all data that were not written yet.
+                self.broken = Some(error.into());
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {

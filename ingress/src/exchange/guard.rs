@@ -89,7 +89,7 @@ impl Exchange {
 
     /// The endpoint broke its response off, unless we did.
     pub(crate) fn broke(&mut self) {
-        self.broke = !self.in_flight.as_ref().is_some_and(|at| at.endpoint().cut.is_cancelled());
+        self.broke = !self.in_flight.as_ref().is_some_and(|at| at.endpoint().is_cut());
     }
 
     pub(crate) fn counters(&self) -> &Arc<ReleaseCounters> {

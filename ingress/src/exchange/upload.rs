@@ -15,10 +15,9 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{Request, StatusCode};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::linger::Unread;
-use crate::upstream::{End, Flow};
+use crate::upstream::{End, Flow, Wire};
 
 use source::{After, Source};
 
@@ -145,7 +144,7 @@ impl Upload {
 
     /// Marks the response as complete. The endpoint may read the rest of the body until it takes nothing for a while; then
     /// `connection` is cut. Returns the rest, if any, so that the endpoint can end it.
-    pub(crate) fn answered(&self, connection: Option<CancellationToken>) -> Option<Weak<dyn Flow>> {
+    pub(crate) fn answered(&self, connection: Option<Arc<Wire>>) -> Option<Weak<dyn Flow>> {
         let shared = self.0.as_ref()?;
         let mut source = shared.lock();
         if !source.is_read || source.ended {
@@ -202,11 +201,11 @@ impl Upload {
         source.ended.then(|| source.moved_at.into_std().max(began))
     }
 
-    /// Waits until nothing has moved for `idle` while there is more of it, or until an endpoint that has all of it has not
-    /// answered for `response`.
-    pub(crate) async fn silent(&self, response: Duration, idle: Duration) -> Silent {
+    /// Waits until nothing has moved for `idle` while there is more of it, or until an endpoint that was asked at `began` and has all
+    /// of it has not answered for `response`.
+    pub(crate) async fn silent(&self, began: Instant, response: Duration, idle: Duration) -> Silent {
         let Some(shared) = &self.0 else {
-            sleep(response).await;
+            sleep_until(began + response).await;
             return Silent::Endpoint;
         };
         loop {
@@ -247,7 +246,7 @@ impl Flow for Shared {
         drop(body);
         // A connection whose endpoint reads nothing does not ask for more, and would stand for ever.
         if let Some(connection) = after.and_then(|after| after.connection) {
-            connection.cancel();
+            connection.cut();
         }
     }
 }

@@ -1,8 +1,10 @@
 //! One connection of a client, from its protocol to its end.
 
+use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -41,26 +43,31 @@ where
 {
     let of_requests = Arc::clone(&shared);
     let io = Lingering::new(io, client.unread.clone(), &shared.limits);
+    let alarm = client.alarm.clone();
     let service = service_fn(move |request| serve(Arc::clone(&of_requests), client.clone(), request));
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(alarm)
         .header_read_timeout(shared.limits.head)
         .max_headers(shared.limits.headers)
         .max_header_size(shared.limits.head_bytes as usize)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = pin!(connection);
+    let mut close_idle = pin!(shared.drain.close_idle.reached());
+    let mut cut = pin!(shared.drain.cut_requests.reached());
     let mut closing = false;
-    loop {
-        tokio::select! {
-            _ = &mut connection => return,
-            () = shared.drain.close_idle.cancelled(), if !closing => {
-                closing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = shared.drain.cut_requests.cancelled() => return,
+    poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() || cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
         }
-    }
+        if !closing && close_idle.as_mut().poll(cx).is_ready() {
+            closing = true;
+            connection.as_mut().graceful_shutdown();
+            return connection.as_mut().poll(cx).map(drop);
+        }
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Serves HTTP/2. A connection that is idle for long or very old is told to go (GOAWAY), and finishes what it has.
@@ -71,7 +78,8 @@ where
     let (of_requests, streams) = (Arc::clone(&shared), Arc::new(Streams::default()));
     let counted = Arc::clone(&streams);
     let service = service_fn(move |request| {
-        let (shared, client, open) = (Arc::clone(&of_requests), client.clone(), Open::new(&counted));
+        let client = client.in_stream();
+        let (shared, open) = (Arc::clone(&of_requests), Open::new(&counted));
         async move {
             let answer = serve(shared, client, request).await;
             drop(open);
@@ -97,11 +105,11 @@ where
     loop {
         tokio::select! {
             _ = &mut connection => return,
-            () = shared.drain.begun.cancelled(), if !closing => {
+            () = shared.drain.begun.reached(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = shared.drain.cut_requests.cancelled() => return,
+            () = shared.drain.cut_requests.reached() => return,
             () = tokio::time::sleep(LOOK), if !closing => {
                 let now = Instant::now();
                 let begun = streams.begun.load(Relaxed);

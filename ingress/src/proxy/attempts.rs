@@ -9,10 +9,11 @@ use hyper::http::uri::{PathAndQuery, Scheme, Uri};
 use hyper::{Method, Request, StatusCode, Version};
 use tokio::time::timeout;
 
+use crate::alarm::Alarm;
 use crate::exchange::{Exchange, Outgoing, Upload};
 use crate::ingress::Shared;
 use crate::request::Refusal;
-use crate::upstream::{Endpoint, InFlight, Patience, SendFailure, Sent, Unsent, pick, send};
+use crate::upstream::{Endpoint, InFlight, Patience, SendFailure, Sending, Sent, Unsent, pick, send};
 
 use super::route::{Routed, Waiting, Wanted};
 
@@ -59,6 +60,7 @@ pub(super) async fn attempt(
     head: &Parts,
     body: &Upload,
     exchange: &mut Exchange,
+    alarm: &Alarm,
 ) -> Result<Sent, Failure> {
     let (mut tried, mut failed) = (Vec::new(), Vec::new());
     let (mut last, mut turns) = (Failure::NoEndpoint, 0);
@@ -105,7 +107,8 @@ pub(super) async fn attempt(
         let patience = Patience::of(endpoints, &tried, may_repeat && tried.len() < MORE, &shared.limits);
         let mut request = outgoing(head, body.outgoing(), target.is_http2());
         body.listen(&mut request);
-        let failure = match send(shared, &endpoint, request, body, patience).await {
+        let with = Sending { shared, endpoint: &endpoint, upload: body, patience, alarm };
+        let failure = match send(with, request).await {
             Ok(sent) => return Ok(sent),
             Err(failure) => failure,
         };
@@ -128,7 +131,11 @@ pub(super) async fn attempt(
                 endpoint.late(&shared.limits, now);
                 false
             }
-            SendFailure::Broken | SendFailure::Stalled | SendFailure::BrokenOff => false,
+            SendFailure::Broken => {
+                endpoint.failed(&shared.limits, now);
+                false
+            }
+            SendFailure::Stalled | SendFailure::BrokenOff => false,
         };
         let refused = matches!(failure, SendFailure::Refused);
         // Another endpoint answers, so that this is the share of requests that it has anyway.

@@ -108,17 +108,22 @@ impl<'r> Wanted<'r> {
 /// Finds the target of a request and chooses a release. Where a step under way leaves no endpoint, and the service says
 /// so, the request waits for one.
 pub(super) async fn route(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) -> Result<Routed, Refusal> {
+    let lacks = |routed: &Routed| {
+        routed.target.hold.filter(|_| {
+            let endpoints = routed.target.endpoints(routed.release);
+            pickable(endpoints, &shared.limits, Instant::now()) == 0
+        })
+    };
+    let routed = look_up(shared, wanted, head)?;
+    if lacks(&routed).is_none() {
+        return Ok(routed);
+    }
     let mut changed = shared.changed.subscribe();
     let mut waiting: Option<Waiting> = None;
     loop {
         changed.borrow_and_update();
         let routed = look_up(shared, wanted, head)?;
-        let Some(hold) = routed.target.hold.filter(|_| {
-            let endpoints = routed.target.endpoints(routed.release);
-            pickable(endpoints, &shared.limits, Instant::now()) == 0
-        }) else {
-            return Ok(routed);
-        };
+        let Some(hold) = lacks(&routed) else { return Ok(routed) };
         if waiting.is_none() {
             waiting = Waiting::begin(&routed.target.waiting, shared.limits.held);
             if waiting.is_none() {

@@ -1,7 +1,5 @@
 //! Headers that belong to one connection end at the ingress; those that say who asked are made anew.
 
-use std::net::IpAddr;
-
 use hyper::HeaderMap;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
@@ -19,8 +17,21 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Headers about the client that a trusted proxy may have set.
-const FORWARDED_BY_PROXY: [HeaderName; 5] =
+static FORWARDED_BY_PROXY: [HeaderName; 5] =
     [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT, REAL_IP];
+
+/// Headers that belong to one connection (RFC 9110, section 7.6.1, and those that precede it).
+static OF_CONNECTION: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    HTTP2_SETTINGS,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 
 /// The cookie with a client's bucket.
 const BUCKET: &str = "wl-b";
@@ -28,6 +39,8 @@ const BUCKET: &str = "wl-b";
 /// The client, as the endpoint is told.
 pub(crate) struct Forwarded<'a> {
     pub(crate) origin: Origin,
+    /// The address of its connection here, as text.
+    pub(crate) peer: &'a HeaderValue,
     pub(crate) host: &'a str,
     /// Used if the request has no id.
     pub(crate) id: u64,
@@ -40,13 +53,12 @@ pub(crate) fn request_headers(headers: &mut HeaderMap, from: &Forwarded<'_>, htt
     if http2 && trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    remove_look_alikes(headers);
     headers.remove(FORWARDED);
     if !from.origin.is_proxied {
-        for name in FORWARDED_BY_PROXY {
-            headers.remove(name);
-        }
+        remove(headers, &FORWARDED_BY_PROXY);
     }
-    add_hop(headers, from.origin.peer);
+    add_hop(headers, from.peer);
     let tls = from.origin.tls;
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if tls { "https" } else { "http" }));
     if !headers.contains_key(FORWARDED_HOST)
@@ -55,15 +67,36 @@ pub(crate) fn request_headers(headers: &mut HeaderMap, from: &Forwarded<'_>, htt
         headers.insert(FORWARDED_HOST, host);
     }
     if !headers.contains_key(REQUEST_ID)
-        && let Ok(id) = HeaderValue::from_str(&format!("{:016x}", from.id))
+        && let Ok(id) = HeaderValue::from_bytes(&digits(from.id))
     {
         headers.insert(REQUEST_ID, id);
     }
 }
 
+/// The sixteen digits of a number in hexadecimal.
+fn digits(number: u64) -> [u8; 16] {
+    std::array::from_fn(|at| b"0123456789abcdef"[usize::from((number >> (60 - 4 * at)) as u8 & 0xf)])
+}
+
+/// Removes headers that many programs cannot tell from ours: CGI and its heirs read `X_Real_IP` as `X-Real-IP`
+/// (RFC 3875, section 4.1.18).
+fn remove_look_alikes(headers: &mut HeaderMap) {
+    let is_ours = |name: &str| {
+        let meant = name.replace('_', "-");
+        FORWARDED_BY_PROXY.iter().chain([&FORWARDED, &REQUEST_ID]).any(|ours| *ours == meant.as_str())
+    };
+    let names = headers.keys().filter(|key| key.as_str().contains('_') && is_ours(key.as_str()));
+    for name in names.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+}
+
 /// Adds the peer of this connection to the addresses that it has told of itself.
-fn add_hop(headers: &mut HeaderMap, peer: IpAddr) {
-    let peer = peer.to_string();
+fn add_hop(headers: &mut HeaderMap, peer: &HeaderValue) {
+    if !headers.contains_key(FORWARDED_FOR) {
+        headers.insert(FORWARDED_FOR, peer.clone());
+        return;
+    }
     let mut hops: Vec<&[u8]> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
     hops.push(peer.as_bytes());
     if let Ok(hops) = HeaderValue::from_bytes(&hops.join(&b", "[..])) {
@@ -96,17 +129,14 @@ fn strip(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        HTTP2_SETTINGS,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ] {
+    remove(headers, &OF_CONNECTION);
+}
+
+/// Removes headers, most of which are rarely there.
+fn remove(headers: &mut HeaderMap, names: &[HeaderName]) {
+    let found: Vec<&HeaderName> =
+        names.iter().filter(|name| headers.keys().any(|key| key == *name)).collect();
+    for name in found {
         headers.remove(name);
     }
 }

@@ -51,7 +51,10 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
     headers
 }
 
+static PEER: HeaderValue = HeaderValue::from_static("192.0.2.7");
+
 const FROM: Forwarded<'static> = Forwarded {
+    peer: &PEER,
     origin: Origin::direct(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), true),
     host: "a.b",
     id: 5,
@@ -105,6 +108,19 @@ fn a_client_cannot_say_who_it_is() {
         (&b"https"[..], &b"mine"[..])
     );
     assert!(!seen.contains_key("forwarded"));
+}
+
+#[test]
+fn look_alikes_of_forwarded_headers_are_removed() {
+    let mut seen = headers(&[
+        ("x_forwarded_for", "10.0.0.1"),
+        ("x-forwarded_proto", "gopher"),
+        ("x_real_ip", "10.0.0.1"),
+        ("my_own", "kept"),
+    ]);
+    request_headers(&mut seen, &FROM, false);
+    let left: Vec<_> = seen.keys().map(|name| name.as_str()).filter(|name| name.contains('_')).collect();
+    assert_eq!(left, ["my_own"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One try to have a request answered by one endpoint, and what may be said of it if it fails.
 
 use std::future::{Future as _, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -9,16 +9,21 @@ use std::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::{http1, http2};
+use hyper::header::UPGRADE;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
+use crate::alarm::Alarm;
+use crate::compact::Compact;
 use crate::exchange::{Outgoing, Silent, Upload};
 use crate::ingress::Shared;
 use crate::limits::{CONNECTION_WINDOW, STREAM_WINDOW};
 
+use super::driver::{Driver, poll_with};
 use super::endpoint::{Endpoint, Patience, ProtocolKind, Wait};
 use super::pool::{Http1, Stream, Streams};
 
@@ -31,6 +36,16 @@ pub(crate) enum Line {
     Http1(Http1),
     /// One of the streams of a connection.
     Http2(#[expect(dead_code, reason = "it is held until the response ends")] Stream),
+}
+
+impl Line {
+    /// The work on the connection, if the task of the request does it.
+    pub(crate) const fn driver(&mut self) -> Option<&mut Driver> {
+        match self {
+            Self::Http1(connection) => connection.driver.as_mut(),
+            Self::Http2(_) => None,
+        }
+    }
 }
 
 /// The head of a response, and what its body comes over.
@@ -71,17 +86,23 @@ pub(crate) enum Unsent {
     Stale,
 }
 
+/// What a request is sent with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sending<'r> {
+    pub(crate) shared: &'r Shared,
+    pub(crate) endpoint: &'r Arc<Endpoint>,
+    pub(crate) upload: &'r Upload,
+    pub(crate) patience: Patience<'r>,
+    /// The timer of the client's task.
+    pub(crate) alarm: &'r Alarm,
+}
+
 /// Sends a request to an endpoint and waits for the head of its response.
-pub(crate) async fn send(
-    shared: &Shared,
-    endpoint: &Arc<Endpoint>,
-    request: Request<Outgoing>,
-    upload: &Upload,
-    patience: Patience<'_>,
-) -> Result<Sent, SendFailure> {
-    let sent = match endpoint.key.protocol {
-        ProtocolKind::Http1 => send_http1(shared, endpoint, request, upload, patience).await,
-        ProtocolKind::Http2 => send_http2(shared, endpoint, request, upload, patience).await,
+pub(crate) async fn send(with: Sending<'_>, request: Request<Outgoing>) -> Result<Sent, SendFailure> {
+    let upload = with.upload;
+    let sent = match with.endpoint.key.protocol {
+        ProtocolKind::Http1 => send_http1(with, request).await,
+        ProtocolKind::Http2 => send_http2(with, request).await,
     };
     match &sent {
         Ok(_) => upload.stop_keeping(),
@@ -94,35 +115,40 @@ pub(crate) async fn send(
 type Answer = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
 
 /// Waits for the head of a response for as long as the body moves, and then for its time; for less if the endpoint hangs.
-async fn head(
-    shared: &Shared,
-    endpoint: &Endpoint,
-    upload: &Upload,
-    patience: Patience<'_>,
-    sending: impl Future<Output = Answer>,
-) -> Result<Answer, SendFailure> {
-    let wait = Wait::begin(endpoint, upload, &shared.limits, patience);
-    tokio::select! {
+async fn head(with: Sending<'_>, answer: impl Future<Output = Answer>) -> Result<Answer, SendFailure> {
+    let Sending { shared, endpoint, upload, patience, alarm } = with;
+    let limits = &shared.limits;
+    let wait = Wait::begin(endpoint, upload, limits, patience);
+    let mut answer = pin!(answer);
+    let late = tokio::select! {
         biased;
-        answer = sending => {
-            if answer.is_ok() { wait.answered() } else { wait.ended() }
-            Ok(answer)
-        }
-        () = wait.too_long() => Err(SendFailure::Hangs),
-        silent = upload.silent(shared.limits.response, shared.limits.body_idle) => Err(match silent {
-            Silent::Client => SendFailure::Stalled,
-            Silent::Endpoint => SendFailure::Late,
-        }),
+        answer = &mut answer => Ok(answer),
+        () = alarm.until(wait.earliest()) => Err(()),
+    };
+    let answer = match late {
+        Ok(answer) => answer,
+        Err(()) => tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = wait.too_long() => return Err(SendFailure::Hangs),
+            silent = upload.silent(wait.began().into(), limits.response, limits.body_idle) => return Err(match silent {
+                Silent::Client => SendFailure::Stalled,
+                Silent::Endpoint => SendFailure::Late,
+            }),
+        },
+    };
+    if answer.is_ok() {
+        wait.answered()
+    } else {
+        wait.ended()
     }
+    Ok(answer)
 }
 
-async fn send_http1(
-    shared: &Shared,
-    endpoint: &Arc<Endpoint>,
-    mut request: Request<Outgoing>,
-    upload: &Upload,
-    patience: Patience<'_>,
-) -> Result<Sent, SendFailure> {
+async fn send_http1(with: Sending<'_>, mut request: Request<Outgoing>) -> Result<Sent, SendFailure> {
+    let Sending { shared, endpoint, upload, .. } = with;
+    // A body goes on while its client takes nothing of the response, and bytes of another protocol go both ways.
+    let is_alone = !upload.is_empty() || request.headers().contains_key(UPGRADE);
     loop {
         let (mut connection, reused) = match checkout(endpoint).await {
             Some(connection) => (connection, true),
@@ -131,8 +157,14 @@ async fn send_http1(
                 Err(why) => return Err(SendFailure::Unsent(why)),
             },
         };
-        let sending = connection.sender.try_send_request(request);
-        match head(shared, endpoint, upload, patience, sending).await? {
+        if is_alone && let Some(driver) = connection.driver.take() {
+            shared.upstream.spawn(driver);
+        }
+        let Http1 { sender, driver, .. } = &mut connection;
+        // Its budget would be at an end without waking anybody.
+        let mut answer = pin!(unconstrained(sender.try_send_request(request)));
+        let answer = poll_fn(|cx| poll_with(driver.as_mut(), cx, |cx| answer.as_mut().poll(cx)));
+        match head(with, answer).await? {
             Ok(response) => return Ok(Sent { response, line: Line::Http1(connection) }),
             Err(mut failed) => match failed.take_message() {
                 // An idle connection had ended; a new one tells whether the endpoint is there.
@@ -147,13 +179,22 @@ async fn send_http1(
 /// An idle connection that takes a request.
 async fn checkout(endpoint: &Endpoint) -> Option<Http1> {
     while let Some(mut connection) = endpoint.pool.take(Instant::now()) {
-        if connection.sender.is_ready()
-            || matches!(timeout(SETTLE, connection.sender.ready()).await, Ok(Ok(())))
-        {
+        if connection.driver.as_mut().is_none_or(Driver::look) && is_ready(&mut connection).await {
             return Some(connection);
         }
     }
     None
+}
+
+/// Whether a connection takes a request, at once or in a moment.
+async fn is_ready(connection: &mut Http1) -> bool {
+    let Http1 { sender, driver, .. } = connection;
+    if sender.is_ready() {
+        return true;
+    }
+    let mut ready = pin!(unconstrained(sender.ready()));
+    let ready = poll_fn(|cx| poll_with(driver.as_mut(), cx, |cx| ready.as_mut().poll(cx)));
+    matches!(timeout(SETTLE, ready).await, Ok(Ok(())))
 }
 
 /// A place among the connections of an endpoint.
@@ -174,22 +215,18 @@ async fn connect_http1(shared: &Shared, endpoint: &Arc<Endpoint>) -> Result<Http
     let mut builder = http1::Builder::new();
     builder.max_headers(shared.limits.headers).max_header_size(shared.limits.head_bytes as usize);
     let (sender, connection) = builder.handshake(io).await.map_err(|_| Unsent::Connect)?;
-    let tasks = shared.until_cut(endpoint);
-    tasks.run(async move {
+    let wire = Arc::default();
+    endpoint.connected(&wire);
+    let driver = Driver::new(&wire, async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::trace!(%error, "connection to an endpoint ended");
         }
     });
-    Ok(Http1 { sender, cut: tasks.cut, _permit: permit })
+    Ok(Http1 { sender, driver: Some(driver), wire, _permit: permit })
 }
 
-async fn send_http2(
-    shared: &Shared,
-    endpoint: &Arc<Endpoint>,
-    mut request: Request<Outgoing>,
-    upload: &Upload,
-    patience: Patience<'_>,
-) -> Result<Sent, SendFailure> {
+async fn send_http2(with: Sending<'_>, mut request: Request<Outgoing>) -> Result<Sent, SendFailure> {
+    let Sending { shared, endpoint, .. } = with;
     loop {
         let (mut sender, stream, reused) = match endpoint.pool.stream() {
             Some((sender, stream)) => (sender, stream, true),
@@ -198,8 +235,7 @@ async fn send_http2(
                 Err(why) => return Err(SendFailure::Unsent(why)),
             },
         };
-        let sending = sender.try_send_request(request);
-        match head(shared, endpoint, upload, patience, sending).await? {
+        match head(with, sender.try_send_request(request)).await? {
             Ok(response) => {
                 stream.streams().answered();
                 return Ok(Sent { response, line: Line::Http2(stream) });
@@ -272,12 +308,12 @@ async fn another_stream(
     Ok((sender, stream))
 }
 
-async fn connect(shared: &Shared, endpoint: &Endpoint) -> Result<TokioIo<TcpStream>, Unsent> {
+async fn connect(shared: &Shared, endpoint: &Endpoint) -> Result<TokioIo<Compact<TcpStream>>, Unsent> {
     match timeout(shared.limits.connect, TcpStream::connect(endpoint.key.address)).await {
         Ok(Ok(stream)) => {
             let _ = stream.set_nodelay(true);
             endpoint.reached();
-            Ok(TokioIo::new(stream))
+            Ok(TokioIo::new(Compact(stream)))
         }
         _ => Err(Unsent::Connect),
     }

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 
 use crate::exchange::Outgoing;
 use crate::limits::Limits;
+
+use super::driver::{Driver, Wire};
 
 /// Streams of a connection until its endpoint says how many it allows: as RFC 9113 recommends at least.
 const STREAMS: usize = 100;
@@ -17,8 +18,9 @@ const STREAMS: usize = 100;
 /// A connection that carries one request at a time.
 pub(crate) struct Http1 {
     pub(crate) sender: http1::SendRequest<Outgoing>,
-    /// Ends it, whatever is on its way over it.
-    pub(crate) cut: CancellationToken,
+    /// The work on it; `None` if a task of its own does it.
+    pub(crate) driver: Option<Driver>,
+    pub(crate) wire: Arc<Wire>,
     /// It counts as one connection of its endpoint as long as it is open.
     pub(crate) _permit: OwnedSemaphorePermit,
 }
@@ -161,6 +163,9 @@ impl Pool {
     pub(crate) fn put(&self, connection: Http1, now: Instant) {
         if connection.sender.is_closed() {
             return;
+        }
+        if let Some(driver) = &connection.driver {
+            driver.rest();
         }
         let mut idle = lock(&self.idle);
         if idle.len() < self.keep {

@@ -50,18 +50,27 @@ async fn a_get_is_tried_again_after_a_close_and_a_post_is_not() {
     }
 }
 
+/// Answers with what is no HTTP.
+async fn babbles(mut stream: TcpStream) {
+    let _ = stream.read(&mut [0; 4096]).await;
+    let _ = stream.write_all(b"220 mail.example ESMTP\r\n").await;
+}
+
 #[tokio::test]
-async fn an_endpoint_that_resets_requests_is_left_out() {
+async fn an_endpoint_that_resets_or_babbles_is_left_out() {
     let mut tasks = JoinSet::new();
-    let (bad, web) = (raw_server(&mut tasks, closes).await, server(&mut tasks, "one").await);
-    let world = World::start(Limits::default()).await;
-    world.ingress.take(pool(1, &[bad, web])).unwrap();
-    let mut failed = 0;
-    for n in 0..60 {
-        let request = format!("POST /echo HTTP/1.1\r\nHost: web.example\r\nContent-Length: 2\r\n\r\n{n:02}");
-        failed += usize::from(!world.ask(&request).await.0.starts_with("http/1.1 200"));
+    let web = server(&mut tasks, "one").await;
+    for bad in [raw_server(&mut tasks, closes).await, raw_server(&mut tasks, babbles).await] {
+        let world = World::start(Limits::default()).await;
+        world.ingress.take(pool(1, &[bad, web])).unwrap();
+        let mut failed = 0;
+        for n in 0..60 {
+            let request =
+                format!("POST /echo HTTP/1.1\r\nHost: web.example\r\nContent-Length: 2\r\n\r\n{n:02}");
+            failed += usize::from(!world.ask(&request).await.0.starts_with("http/1.1 200"));
+        }
+        assert!((1..=8).contains(&failed), "{failed} of 60 failed");
     }
-    assert!((1..=8).contains(&failed), "{failed} of 60 failed");
 }
 
 /// A canary that begins every response well and breaks it off.
@@ -78,6 +87,46 @@ async fn a_response_that_the_endpoint_breaks_off_is_an_error() {
     assert_eq!(world.get("/").await.1, b"abc");
     until("it is counted", || world.counters(1).broken == 1).await;
     assert_eq!(world.counters(1).cut, 1);
+}
+
+/// The head, and what of the body was good, go out before the connection is cut.
+#[tokio::test]
+async fn what_came_before_an_error_reaches_the_client() {
+    let mut tasks = JoinSet::new();
+    let garbles = raw_server(&mut tasks, |mut stream: TcpStream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnothing\r\n")
+            .await;
+    })
+    .await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[garbles])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    client.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+    while client.more().await {}
+    let answer = String::from_utf8_lossy(client.pending());
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("3\r\nabc\r\n"), "{answer}");
+    until("it is counted", || world.counters(1).broken == 1).await;
+}
+
+/// Each hop speaks its own version, whatever the endpoint speaks.
+#[tokio::test]
+async fn an_endpoint_of_http10_is_passed_on_as_http11() {
+    let mut tasks = JoinSet::new();
+    let old = raw_server(&mut tasks, |mut stream: TcpStream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold").await;
+    })
+    .await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[old])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    for _ in 0..2 {
+        client.write("GET / HTTP/1.1\r\nHost: web.example\r\n\r\n").await;
+        let (head, body) = client.response().await;
+        assert!(head.starts_with("http/1.1 200") && body == b"old", "{head}");
+    }
 }
 
 /// Complaint 14 about other proxies (hyperium/hyper#2136): errors from connections that the endpoint has just closed.

@@ -104,6 +104,26 @@ async fn a_client_of_http2_has_a_hundred_streams() {
     assert_eq!(client.current_max_send_streams(), 100, "as its settings say");
 }
 
+#[tokio::test]
+async fn a_request_of_http2_has_as_many_headers_as_one_of_http1() {
+    let mut tasks = JoinSet::new();
+    let world = World::start(Limits { headers: 20, ..Limits::default() }).await;
+    world.ingress.take(pool(1, &[server(&mut tasks, "one").await])).unwrap();
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (client, connection) = h2::client::Builder::new().handshake::<_, Bytes>(stream).await.unwrap();
+    tasks.spawn(async move { drop(connection.await) });
+    for (count, status) in [(15, 200), (21, 431), (15, 200)] {
+        let mut request = Request::get("http://web.example/").body(()).unwrap();
+        for n in 0..count {
+            let name: hyper::header::HeaderName = format!("x-{n}").parse().unwrap();
+            request.headers_mut().insert(name, "1".parse().unwrap());
+        }
+        let mut client = client.clone().ready().await.unwrap();
+        let (answer, _) = client.send_request(request, true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), status, "{count} headers");
+    }
+}
+
 /// A client that begins requests and takes them back (CVE-2023-44487) is told to calm down, and its connection ends.
 #[tokio::test]
 async fn a_client_that_resets_many_streams_is_cut() {

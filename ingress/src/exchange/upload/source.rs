@@ -3,13 +3,15 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+
+use crate::upstream::Wire;
 
 /// Bytes of a body that are kept for another try.
 const MOST_BYTES: usize = 64 * 1024;
@@ -48,7 +50,7 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct After {
     /// The connection over which it goes on, if that carries nothing else.
-    pub(super) connection: Option<CancellationToken>,
+    pub(super) connection: Option<Arc<Wire>>,
     /// The place at the endpoint, held until the end.
     pub(super) place: Option<Box<dyn Any + Send>>,
 }

@@ -62,6 +62,18 @@ impl<'r> Wait<'r> {
         Self { endpoint, upload, limits, patience, began: Instant::now(), counted: AtomicBool::new(false) }
     }
 
+    /// Since when the endpoint is asked.
+    pub(crate) const fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The time before which nobody can have waited for too long.
+    pub(crate) fn earliest(&self) -> Instant {
+        let limits = self.limits;
+        let least = limits.response.min(limits.body_idle);
+        self.began + self.patience.after.map_or(least, |after| after.min(least))
+    }
+
     /// The head of a response is there.
     pub(crate) fn answered(&self) {
         let now = Instant::now();
