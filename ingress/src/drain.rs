@@ -125,14 +125,14 @@ mod tests {
         let mut first = Box::pin(step.reached());
         // Asked by two tasks, one after the other: the last one is woken.
         assert!(tokio::time::timeout(Duration::from_millis(1), &mut first).await.is_err());
-        let also = Arc::clone(&step);
-        let second = tokio::spawn(async move { also.reached().await });
+        let (also, mut second) = (Arc::clone(&step), tokio::task::JoinSet::new());
+        second.spawn(async move { also.reached().await });
         let taken = async {
             tokio::task::yield_now().await;
             step.take();
         };
         tokio::join!(first, taken);
-        second.await.unwrap();
+        second.join_next().await.unwrap().unwrap();
         step.reached().await;
         assert!(step.has_come());
     }

@@ -208,8 +208,8 @@ impl Live {
                 if let Some(trailers) = frame.trailers_ref() {
                     self.exchange.trailers(trailers);
                 }
-                // A body of known length may not be asked again after its last byte.
-                if self.body.is_end_stream() {
+                // A body may not be asked again after its trailers, or, if its length is known, after its last byte.
+                if self.body.is_end_stream() || frame.is_trailers() {
                     self.finish();
                 } else {
                     self.given_at = Some(Instant::now());

@@ -135,7 +135,8 @@ pub(super) async fn attempt(
                 endpoint.failed(&shared.limits, now);
                 false
             }
-            SendFailure::Stalled | SendFailure::BrokenOff => false,
+            // Not counted against the endpoint: some requests may be answered so, and others well.
+            SendFailure::TooLarge | SendFailure::Stalled | SendFailure::BrokenOff => false,
         };
         let refused = matches!(failure, SendFailure::Refused);
         // Another endpoint answers, so that this is the share of requests that it has anyway.
@@ -147,7 +148,7 @@ pub(super) async fn attempt(
             SendFailure::Unsent(Unsent::Connect | Unsent::Stale) => Failure::Unreachable,
             SendFailure::Refused | SendFailure::Closed => Failure::Closed,
             SendFailure::Late | SendFailure::Hangs => Failure::Late,
-            SendFailure::Broken => Failure::Broken,
+            SendFailure::Broken | SendFailure::TooLarge => Failure::Broken,
             SendFailure::Stalled => Failure::Stalled,
             SendFailure::BrokenOff => Failure::BrokenOff,
         };

@@ -75,7 +75,9 @@ pub(crate) fn request_headers(headers: &mut HeaderMap, from: &Forwarded<'_>, htt
 
 /// The sixteen digits of a number in hexadecimal.
 fn digits(number: u64) -> [u8; 16] {
-    std::array::from_fn(|at| b"0123456789abcdef"[usize::from((number >> (60 - 4 * at)) as u8 & 0xf)])
+    let bytes = number.to_be_bytes();
+    let half = |at: usize| if at.is_multiple_of(2) { bytes[at / 2] >> 4 } else { bytes[at / 2] & 0xf };
+    std::array::from_fn(|at| b"0123456789abcdef"[usize::from(half(at))])
 }
 
 /// Removes headers that many programs cannot tell from ours: CGI and its heirs read `X_Real_IP` as `X-Real-IP`

@@ -108,6 +108,9 @@ fn a_client_cannot_say_who_it_is() {
         (&b"https"[..], &b"mine"[..])
     );
     assert!(!seen.contains_key("forwarded"));
+    let mut seen = HeaderMap::new();
+    request_headers(&mut seen, &Forwarded { id: 0x0123_4567_89ab_cdef, ..FROM }, false);
+    assert_eq!(seen["x-request-id"], "0123456789abcdef");
 }
 
 #[test]

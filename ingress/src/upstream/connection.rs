@@ -73,6 +73,8 @@ pub(crate) enum SendFailure {
     BrokenOff,
     /// The response cannot be understood.
     Broken,
+    /// The head of the response is too large.
+    TooLarge,
 }
 
 /// The reason for which a request was not sent.
@@ -327,6 +329,9 @@ fn failure(error: &hyper::Error) -> SendFailure {
         // A GOAWAY ends only the streams beyond the last one that the endpoint began with.
         let beyond = h2.is_go_away() && h2.is_remote();
         return if refused || beyond { SendFailure::Refused } else { SendFailure::Closed };
+    }
+    if error.is_parse_too_large() {
+        return SendFailure::TooLarge;
     }
     if error.is_parse() {
         return SendFailure::Broken;

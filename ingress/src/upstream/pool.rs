@@ -149,7 +149,9 @@ impl Pool {
         let mut idle = lock(&self.idle);
         while let Some(Idle { connection, since }) = idle.pop() {
             if now.saturating_duration_since(since) >= self.idle_for {
-                idle.clear(); // the others are older
+                let old = std::mem::take(&mut *idle); // the others are older
+                drop(idle); // closing them takes a while
+                drop(old);
                 return None;
             }
             if !connection.sender.is_closed() {
@@ -194,7 +196,13 @@ impl Pool {
     /// Closes what has been idle for too long.
     pub(crate) fn sweep(&self, now: Instant) {
         let idle_for = self.idle_for;
-        lock(&self.idle).retain(|idle| now.saturating_duration_since(idle.since) < idle_for);
+        let old = {
+            let mut idle = lock(&self.idle);
+            // The oldest comes first.
+            let young = idle.partition_point(|idle| now.saturating_duration_since(idle.since) >= idle_for);
+            idle.drain(..young).collect::<Vec<_>>()
+        };
+        drop(old); // not under the lock: each is closed
         let mut shared = lock(&self.shared);
         shared.retain(|of| !of.sender.is_closed());
         let mut spare = shared.len().saturating_sub(1);
@@ -210,7 +218,8 @@ impl Pool {
 
     /// Closes every idle connection, and others when what they have ends.
     pub(crate) fn clear(&self) {
-        lock(&self.idle).clear();
+        let idle = std::mem::take(&mut *lock(&self.idle));
+        drop(idle); // not under the lock
         lock(&self.shared).clear();
     }
 }

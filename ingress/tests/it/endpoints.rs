@@ -110,6 +110,33 @@ async fn what_came_before_an_error_reaches_the_client() {
     until("it is counted", || world.counters(1).broken == 1).await;
 }
 
+/// A response with trailers is whole, and its connection takes the next request.
+#[tokio::test]
+async fn a_response_with_trailers_is_whole() {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n";
+    let mut tasks = JoinSet::new();
+    let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&connections);
+    let sums = raw_server(&mut tasks, move |mut stream: TcpStream| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        async move {
+            while stream.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {
+                let _ = stream.write_all(ANSWER).await;
+            }
+        }
+    })
+    .await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[sums])).unwrap();
+    for _ in 0..3 {
+        let (head, body) = world.get("/").await;
+        assert!(head.starts_with("http/1.1 200") && body == b"abc", "{head} {body:?}");
+    }
+    until("all are counted", || world.counters(1).requests == 3).await;
+    assert_eq!((world.counters(1).cut, connections.load(std::sync::atomic::Ordering::SeqCst)), (0, 1));
+}
+
 /// Each hop speaks its own version, whatever the endpoint speaks.
 #[tokio::test]
 async fn an_endpoint_of_http10_is_passed_on_as_http11() {
@@ -142,9 +169,11 @@ async fn an_idle_connection_that_the_endpoint_closes_costs_no_request() {
     let web = raw_server(&mut tasks, once).await;
     let world = World::start(Limits::default()).await;
     world.ingress.take(pool(1, &[web])).unwrap();
-    for n in 0..30_u64 {
-        let (head, body) =
-            world.ask("POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: 2\r\n\r\nhi").await;
+    let post = "POST / HTTP/1.1\r\nHost: web.example\r\nContent-Length: 2\r\n\r\nhi";
+    // DELETE has no body here, and is sent once.
+    let delete = "DELETE / HTTP/1.1\r\nHost: web.example\r\n\r\n";
+    for n in 0..40_usize {
+        let (head, body) = world.ask([post, delete][n / 2 % 2]).await;
         assert!(head.starts_with("http/1.1 200") && body == b"ok", "request {n}: {head}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
