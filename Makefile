@@ -122,9 +122,9 @@ test-long: release ## deployments that move traffic, at each step, over real eng
 	WINDLASS_LONG=1 .ci/engine-tests.sh
 
 .PHONY: bench
-# Four of them simulate thousands of agents, on the same processors as what is measured: not unoptimized.
-bench: release ## figures on a quiet machine; ONLY=first, rest, ten, many, update or routes (real engines; needs root), place, crash, grow, fleet, canaries or telemetry
-	$(if $(filter place crash grow fleet canaries telemetry,$(ONLY)),,tests/lab/install.sh)
+# Some of them simulate thousands of agents, on the same processors as what is measured: not unoptimized.
+bench: release ## figures on a quiet machine; ONLY=first, rest, ten, many, update or routes (real engines; needs root), place, crash, grow, steps, fleet, canaries or telemetry
+	$(if $(filter place crash grow steps fleet canaries telemetry,$(ONLY)),,tests/lab/install.sh)
 	$(CARGO) run --locked --quiet --release -p windlass-tests --bin bench -- $(ONLY)
 
 .PHONY: bench-ingress

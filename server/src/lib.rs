@@ -32,6 +32,7 @@ mod grpc;
 mod history;
 mod hosts;
 mod http;
+mod in_order;
 mod ledger;
 mod metrics;
 mod missing;

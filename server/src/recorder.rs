@@ -7,10 +7,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::{Change, Ledger, WriteBatch, WriteError};
-use crate::plans::BATCH;
 use crate::registry::Registry;
 
-const EVERY: Duration = Duration::from_millis(500);
+/// A host whose part a rollout changes reports several times within a few seconds, and only the newest report is kept.
+const EVERY: Duration = Duration::from_secs(2);
+/// Observations of one transaction: few large ones cost less, and a decision waits for one of them at most.
+const BATCH: usize = 256;
 
 /// Until `cancel`, and once more then.
 pub(crate) async fn run(ledger: Ledger, registry: Registry, cancel: CancellationToken) -> anyhow::Result<()> {
@@ -36,13 +38,17 @@ pub(crate) async fn run(ledger: Ledger, registry: Registry, cancel: Cancellation
 /// Copies what is newer than what is stored.
 pub(crate) async fn copy(ledger: &Ledger, registry: &Registry) -> Result<(), WriteError> {
     loop {
-        let unstored = registry.take_unstored(BATCH);
+        // All at once: who looks for a few of them passes the same thousands of hosts again and again.
+        let unstored = registry.take_unstored();
         if unstored.is_empty() {
             return Ok(());
         }
-        let store = move |batch: &mut WriteBatch<'_>| {
-            unstored.into_iter().for_each(|(host, seen)| batch.change(Change::Observation(host, seen)));
-        };
-        ledger.write(store).await?;
+        for some in unstored.chunks(BATCH) {
+            let some = some.to_vec();
+            let store = move |batch: &mut WriteBatch<'_>| {
+                some.into_iter().for_each(|(host, seen)| batch.change(Change::Observation(host, seen)));
+            };
+            ledger.write(store).await?;
+        }
     }
 }

@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::LivenessRules;
 use crate::ledger::State;
 use crate::session::LogCommand;
+use crate::store::record::{HostRecord, PlanRecord};
 
 pub(crate) use near::Near;
 use runs::Runs;
@@ -239,7 +240,10 @@ impl Registry {
         let nothing = Live::default();
         let members = state.hosts.values().filter(|record| record.is_member()).map(|record| {
             let live = hosts.get(&record.name).unwrap_or(&nothing);
-            (record.name.clone(), self.member(state, record, live, service, now))
+            (
+                record.name.clone(),
+                self.member(state, record, (live, state.plans.get(&record.name)), service, now),
+            )
         });
         FleetView { since: self.counts_since(state, now), members: members.collect() }
     }
@@ -252,7 +256,10 @@ impl Registry {
         let records = names.iter().filter_map(|name| state.hosts.get(name)).filter(|of| of.is_member());
         let members = records.map(|record| {
             let live = hosts.get(&record.name).unwrap_or(&nothing);
-            (record.name.clone(), self.member(state, record, live, None, now))
+            (
+                record.name.clone(),
+                self.member(state, record, (live, state.plans.get(&record.name)), None, now),
+            )
         });
         FleetView { since: self.counts_since(state, now), members: members.collect() }
     }
@@ -266,8 +273,8 @@ impl Registry {
     fn member(
         &self,
         state: &State,
-        record: &crate::store::record::HostRecord,
-        live: &Live,
+        record: &HostRecord,
+        (live, plan): (&Live, Option<&PlanRecord>),
         service: Option<&ServiceId>,
         now: Timestamp,
     ) -> Member {
@@ -275,7 +282,6 @@ impl Registry {
         // On a stream that has not reported yet, what is known is from before: it may show as healthy what
         // has failed since.
         let stale = liveness == Liveness::Connected && !live.current;
-        let plan = state.plans.get(&record.name);
         let (issued_seq, recovering) = (plan.map_or(0, |plan| plan.seq), state.awaits_that(record));
         // A report under a plan that this store does not know, of a host that joined anew after a restore, tells nothing
         // about the plans that it does know.

@@ -17,6 +17,7 @@ use windlass_core::traffic::{
 use windlass_core::{Digest, EnvironmentId, HostId, ServiceId, Timestamp};
 
 use crate::coordinator::Coordinator;
+use crate::in_order::InOrder;
 use crate::ledger::{Change, State, WriteError};
 use crate::registry::Registry;
 use crate::store::record::RoutesRecord;
@@ -137,9 +138,10 @@ fn derive(
         }
     });
     let reports = registry.observations();
+    let (mut reports, mut plans) = (InOrder::new(&reports), InOrder::new(&state.plans));
     let members = state.hosts.values().filter(|record| record.is_member());
     let hosts = members.map(|record| {
-        let plan = state.plans.get(&record.name);
+        let plan = plans.get(&record.name);
         let seen = traffic::HostSeen {
             address: record.address.parse().ok(),
             recovering: state.awaits_that(record),

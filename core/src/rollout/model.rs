@@ -24,7 +24,7 @@ pub(crate) const ROOM_GRACE: Duration = Duration::from_secs(60);
 pub(crate) const SILENCE: Duration = Duration::from_secs(60);
 /// Slots that one step may change, so that a transaction of the store stays small. Each step looks at every slot of its service: few
 /// large steps cost less than many small ones. Tests of this crate have few slots.
-pub const SLOTS_PER_STEP: usize = if cfg!(test) { 64 } else { 1024 };
+pub const SLOTS_PER_STEP: usize = if cfg!(test) { 64 } else { 4096 };
 /// Time for which a standby is kept after its rollout succeeded.
 pub const KEEP_OLD: Duration = Duration::from_secs(600);
 

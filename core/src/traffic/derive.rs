@@ -14,8 +14,7 @@ mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::{HostId, ServiceName, SlotId};
-use crate::observation::SlotObservation;
+use crate::id::{HostId, ServiceName};
 
 use super::bounds::{MAX_ENDPOINTS, MAX_NAMES, MAX_SERVICES};
 use super::{Endpoint, Name, RoutedService};
@@ -90,10 +89,7 @@ fn reported<'a>(scene: &'a TrafficInputs<'a>) -> BTreeMap<&'a ServiceName, Repor
             }
         }
     }
-    let order = |entry: &(&HostId, &HostSeen<'_>, &SlotObservation)| -> (SlotId, HostId) {
-        (entry.2.slot.clone(), entry.0.clone())
-    };
-    reported.values_mut().for_each(|slots| slots.sort_by_cached_key(order));
+    reported.values_mut().for_each(|slots| slots.sort_by(|a, b| (&a.2.slot, a.0).cmp(&(&b.2.slot, b.0))));
     reported
 }
 

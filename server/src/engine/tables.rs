@@ -10,9 +10,9 @@ use crate::coordinator::Coordinator;
 use crate::ledger::WriteError;
 use crate::routes;
 
-/// The tables of one environment. One that takes long is followed by a longer rest.
+/// The tables of one environment. One that takes long is followed by a longer rest: a new one also wakes every session.
 const PACE: Pace = Pace {
-    times: 3,
+    times: 8,
     most: Duration::from_secs(2),
     costly: Duration::ZERO,
     every: Duration::from_millis(100),

@@ -57,7 +57,7 @@ impl Default for Signals {
 }
 
 impl Signals {
-    /// Everything that changes from now on. For the engine and for a few watchers, not for ten thousand
+    /// Everything that changes from now on but plans, see [`Self::plan_of`]. For the engine and for a few watchers, not for ten thousand
     /// sessions.
     pub(crate) fn topics(&self) -> broadcast::Receiver<Topic> {
         self.topics.subscribe()
@@ -91,6 +91,8 @@ impl Signals {
                         // Keeps one permit: a session that is busy sees it afterwards.
                         session.notify_one();
                     }
+                    // A step numbers thousands of plans: nobody else waits for one, and listeners would fall behind.
+                    continue;
                 }
                 Topic::Trust | Topic::Checkpoint | Topic::Recovery | Topic::Routes(_) => self.wake_everyone(),
                 Topic::Host(_)

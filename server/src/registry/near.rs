@@ -13,6 +13,7 @@ use windlass_core::traffic::{ServiceWindows, Traffic};
 use windlass_core::{HostId, ServiceId, Timestamp};
 
 use super::{Live, Registry};
+use crate::in_order::InOrder;
 use crate::ledger::State;
 use crate::routes;
 
@@ -44,10 +45,12 @@ impl<'a> Near<'a> {
         // In order, so that the map is built at once.
         let slots = state.slots.get(service).into_iter().flat_map(BTreeMap::values);
         let names: BTreeSet<&HostId> = slots.map(Slot::host).collect();
-        let member = |host: &HostId| {
-            let record = state.hosts.get(host).filter(|record| record.is_member())?;
-            let live = hosts.get(host).unwrap_or(&nothing);
-            Some(registry.member(state, record, live, Some(service), now))
+        let (mut records, mut lives) = (InOrder::new(&state.hosts), InOrder::new(&*hosts));
+        let mut plans = InOrder::new(&state.plans);
+        let mut member = |host: &HostId| {
+            let record = records.get(host).filter(|record| record.is_member())?;
+            let (live, plan) = (lives.get(host).unwrap_or(&nothing), plans.get(host));
+            Some(registry.member(state, record, (live, plan), Some(service), now))
         };
         let own = names.into_iter().map(|host| (host.clone(), member(host))).collect();
         let since = registry.counts_since(state, now);
@@ -93,7 +96,8 @@ impl Fleet for Near<'_> {
                 // Observations go on coming in: one decision sees each host as one thing.
                 let member = self.own.get(&record.name).cloned().flatten().unwrap_or_else(|| {
                     let live = hosts.get(&record.name).unwrap_or(&nothing);
-                    self.registry.member(self.state, record, live, Some(self.service), self.now)
+                    let plan = self.state.plans.get(&record.name);
+                    self.registry.member(self.state, record, (live, plan), Some(self.service), self.now)
                 });
                 (record.name.clone(), member)
             });

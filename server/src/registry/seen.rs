@@ -29,10 +29,10 @@ impl Registry {
         });
     }
 
-    /// Observations to be stored, at most `limit`; they count as stored.
-    pub(crate) fn take_unstored(&self, limit: usize) -> Vec<(HostId, Arc<Observation>)> {
+    /// Observations to be stored; they count as stored.
+    pub(crate) fn take_unstored(&self) -> Vec<(HostId, Arc<Observation>)> {
         let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        let unstored = hosts.iter_mut().filter(|(_, live)| live.unstored).take(limit);
+        let unstored = hosts.iter_mut().filter(|(_, live)| live.unstored);
         unstored
             .filter_map(|(host, live)| {
                 live.unstored = false;

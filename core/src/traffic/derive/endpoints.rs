@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest::Digest;
 use crate::id::{HostId, SlotId};
 use crate::observation::{Instance, InstanceState, SlotObservation, SlotStatus};
-use crate::plan::{Order, Phase, PlanSlot};
+use crate::plan::{Order, Phase};
 use crate::service::Releases;
 use crate::slot::{Older, Slot};
 use crate::traffic::{Endpoint, StandsBy};
@@ -49,9 +49,9 @@ impl<'a> Places<'a> {
         let mut places = Vec::new();
         for (host, seen, slot) in &self.reported {
             let assignment = self.seen.slots.get(&slot.slot).filter(|of| of.host() == *host);
-            let want = assignment.filter(|_| self.standbys && !seen.recovering).map(Slot::plan);
+            let want = assignment.filter(|_| self.standbys && !seen.recovering);
             for instance in &slot.instances {
-                let behind = want.as_ref().and_then(|want| stands_behind(slot, want, instance));
+                let behind = want.and_then(|want| stands_behind(slot, want, instance));
                 let rests = behind.filter(|_| instance.state == InstanceState::Standby).map(|_| true);
                 let fate = self.fate(host, slot, assignment, seen, instance).or(rests);
                 let Some(draining) = fate else { continue };
@@ -123,9 +123,9 @@ impl<'a> Places<'a> {
     }
 
     fn was(&self, host: &HostId, instance: &Instance, like: impl Fn(&Endpoint) -> bool) -> bool {
-        let numbers: BTreeSet<u16> = instance.endpoints.values().filter_map(|text| port_of(text)).collect();
+        let has = |number: u16| instance.endpoints.values().any(|text| port_of(text) == Some(number));
         let same = |endpoint: &Endpoint| {
-            endpoint.release == instance.release && numbers.contains(&endpoint.number) && like(endpoint)
+            endpoint.release == instance.release && like(endpoint) && has(endpoint.number)
         };
         self.before.get(host).is_some_and(|before| before.iter().any(|endpoint| same(endpoint)))
     }
@@ -161,36 +161,36 @@ fn is_told_to_stop(
     drained: bool,
 ) -> bool {
     let Some(assignment) = assignment else { return true };
-    let want = assignment.plan();
+    let (release, phase) = (assignment.release(), assignment.run());
     let has_failed = matches!(slot.status, SlotStatus::Failed { .. });
-    if want.release == instance.release {
+    if release == instance.release {
         let newer = |other: &Instance| {
-            other.release == want.release
+            other.release == release
                 && other.generation > instance.generation
                 && other.available
                 && other.state == InstanceState::Healthy
         };
         // Its host stops it at once, and starts it again only if the newer one fails.
-        let stops_first = want.order == Order::StopFirst && !has_failed;
-        let is_older = instance.generation < want.generation;
+        let stops_first = assignment.order() == Order::StopFirst && !has_failed;
+        let is_older = instance.generation < assignment.target().generation;
         let is_let_go = assignment.older() == Some(Older::LetGo);
         let is_replaced = is_older && (stops_first || is_let_go || slot.instances.iter().any(newer));
-        return want.phase != Phase::Running || is_replaced;
+        return phase != Phase::Running || is_replaced;
     }
-    if let Some(previous) = want.previous.as_ref().filter(|previous| previous.release == instance.release) {
-        return previous.phase != Phase::Running;
+    if let Some(previous) = assignment.other().filter(|previous| previous.release == instance.release) {
+        return previous.run != Phase::Running;
     }
     // The instance that the host restores by itself when the new release fails. One that has drained is about to stop until then.
     // Before that is begun, the same holds in the place of the release before where that has failed.
-    let first = match want.phase {
-        Phase::Running | Phase::Draining => Some(want.release),
-        Phase::Pulled => want.previous.as_ref().filter(|of| of.phase.runs()).map(|of| of.release),
+    let first = match phase {
+        Phase::Running | Phase::Draining => Some(release),
+        Phase::Pulled => assignment.other().filter(|of| of.run.runs()).map(|of| of.release),
         Phase::Standby | Phase::Absent => None,
     };
     let planned = |other: &Instance| {
         Some(other.release) == first && other.available && other.state == InstanceState::Healthy
     };
-    let restores = want.fallback == Some(instance.release) && !want.good && first.is_some();
+    let restores = restores(assignment, instance) && first.is_some();
     let restores = restores && (has_failed || !drained);
     !restores || slot.instances.iter().any(planned)
 }
@@ -199,12 +199,18 @@ fn is_told_to_stop(
 /// While the one on trial does not serve, the other one serves or is about to stop: then nobody stands by but one that rests.
 fn stands_behind<'a>(
     slot: &'a SlotObservation,
-    want: &PlanSlot,
+    want: &Slot,
     instance: &Instance,
 ) -> Option<Option<&'a Instance>> {
-    let restores = !want.good && want.phase.runs() && want.fallback == Some(instance.release);
-    let first = slot.instances.iter().find(|other| other.release == want.release);
+    if !restores(want, instance) || !want.run().runs() || want.release() == instance.release {
+        return None;
+    }
+    let first = slot.instances.iter().find(|other| other.release == want.release());
     let serves = first.is_some_and(|first| first.state == InstanceState::Healthy);
-    let stands = restores && want.release != instance.release;
-    (stands && (serves || instance.state == InstanceState::Standby)).then_some(first)
+    (serves || instance.state == InstanceState::Standby).then_some(first)
+}
+
+/// Whether the slot's host restores the release of the instance by itself if the target fails.
+fn restores(slot: &Slot, instance: &Instance) -> bool {
+    !slot.is_good() && slot.fallback() == Some(instance.release)
 }

@@ -8,8 +8,10 @@ use super::*;
 use crate::Counter;
 use crate::digest::Digest;
 use crate::fixture::want;
-use crate::id::ServiceId;
-use crate::observation::{EngineState, Instance, InstanceState, Observation, SlotStatus, Vitals};
+use crate::id::{ServiceId, SlotId};
+use crate::observation::{
+    EngineState, Instance, InstanceState, Observation, SlotObservation, SlotStatus, Vitals,
+};
 use crate::plan::{Order, Phase, PlanSlot, Previous};
 use crate::release::{Release, Route};
 use crate::service::{Mode, ReleaseRef, Releases, Service, Slots};

@@ -1,6 +1,8 @@
 //! A coordinator with 1,000 and with 5,000 agents over real mTLS streams: memory per agent, processor at the default
 //! heartbeat, how long a release takes to every host, how long lists are, and all of them coming back at once.
 //!
+//! `RELEASES_ONLY=1` measures nothing but the two releases, so that two builds can be compared in turn.
+//!
 //! The agents live in this process, on the same processors: every time that is measured includes their share.
 
 use std::sync::Arc;
@@ -11,10 +13,12 @@ use windlass_proto::pb;
 use windlass_tests::fleetsim::{Behaviour, Coordinator, Herd, Member, Wanted, enrol};
 
 use super::figures::{cpu_seconds, percentile, resident_mb, row, share};
+use super::looks::{Looks, words};
 
 const SIZES: [usize; 2] = [1000, 5000];
 const WATCHED: Duration = Duration::from_secs(60);
 const LIMIT: Duration = Duration::from_secs(240);
+const SETTLE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run() -> Result<()> {
     for agents in sizes() {
@@ -39,20 +43,25 @@ async fn one(agents: usize) -> Result<()> {
     let begun = Instant::now();
     let herd = Herd::start(&coordinator, &members, Behaviour::Honest);
     herd.reported(begun, LIMIT).await?;
-    at_rest(agents, &coordinator, without).await?;
+    // The traces of the first connections (observations to be stored) come to rest.
+    tokio::time::sleep(SETTLE).await;
+    let whole = std::env::var_os("RELEASES_ONLY").is_none();
+    if whole {
+        at_rest(agents, &coordinator, without).await?;
+    }
     for counter in 1..=2 {
         release(&coordinator, &herd, &members, counter).await?;
     }
-    lists(agents, &coordinator).await?;
-    back(agents, &mut coordinator, &herd).await?;
+    if whole {
+        lists(agents, &coordinator).await?;
+        back(agents, &mut coordinator, &herd).await?;
+    }
     ensure!(herd.board.wrongs().is_empty(), "agents had to refuse: {:?}", herd.board.wrongs());
     Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "thousands")]
 async fn at_rest(agents: usize, coordinator: &Coordinator, without: f64) -> Result<()> {
-    // The traces of the first connections (observations to be stored) come to rest.
-    tokio::time::sleep(Duration::from_secs(5)).await;
     let pid = coordinator.process.pid();
     let (before, watched) = (cpu_seconds(pid)?, Instant::now());
     tokio::time::sleep(WATCHED).await;
@@ -86,6 +95,7 @@ async fn release(
     let agents = members.len();
     let wanted = Wanted { service: "web", counter, role: "app", replicas: None, batch: "25%" };
     let release = coordinator.papers.sign(&wanted);
+    let looks = Looks::until_now(coordinator).await?;
     // The agents, all of them in this process, share the processors with the coordinator.
     let (own, itself) = (coordinator.process.pid(), std::process::id());
     let (submitted, before, before_it) = (Instant::now(), cpu_seconds(own)?, cpu_seconds(itself)?);
@@ -94,6 +104,7 @@ async fn release(
     let took = submitted.elapsed().as_secs_f64();
     let (cpu, agents_cpu) = (cpu_seconds(own)? - before, cpu_seconds(itself)? - before_it);
     ensure!(outcome == "succeeded", "the rollout ended as {outcome}");
+    let looks = Looks::since(looks, coordinator).await?;
     let since = |at: Option<&Instant>| at.map_or(f64::NAN, |at| at.duration_since(submitted).as_secs_f64());
     let held = herd.board.each(|look| since(look.held.get(&release.digest)));
     let running = herd.board.each(|look| since(look.running.get(&release.digest)));
@@ -107,7 +118,10 @@ async fn release(
     row(&format!("{what} → an agent is told to run it, batch 25 %"), &spread(&running), "");
     row(
         &format!("{what} → rollout succeeded"),
-        &format!("{took:.1} s, {cpu:.1} s of the coordinator's processor, {agents_cpu:.1} s of the agents'"),
+        &format!(
+            "{took:.2} s, {cpu:.2} s of the coordinator's processor, {agents_cpu:.2} s of the agents'; {}",
+            words(&[looks])
+        ),
         "",
     );
     Ok(())

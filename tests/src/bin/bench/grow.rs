@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use windlass_tests::fleetsim::{Behaviour, Coordinator, Herd, Wanted, enrol};
 
-use super::figures::{median, row, seconds};
+use super::figures::{row, seconds};
+use super::looks::{Looks, words};
 
 const CHANGED: usize = 50;
 const SIZES: [usize; 4] = [500, 1000, 2000, 5000];
@@ -43,49 +44,30 @@ pub(crate) async fn run() -> Result<()> {
             counter += 1;
             costs.push(one(&coordinator, counter).await?);
         }
-        show(size, &costs);
+        show(size, costs);
     }
     Ok(())
 }
 
-/// The cost of one rollout.
-struct Cost {
-    took: f64,
-    looks: f64,
-    looking: f64,
-}
-
-fn show(hosts: usize, costs: &[Cost]) {
-    let of = |what: fn(&Cost) -> f64| costs.iter().map(what).collect::<Vec<f64>>();
+fn show(hosts: usize, costs: Vec<(f64, Looks)>) {
+    let (took, looks): (Vec<f64>, Vec<Looks>) = costs.into_iter().unzip();
     row(
         &format!(
             "{CHANGED} slots moved to a new release in a fleet of {hosts} hosts, batch 10 %, {TIMES} rollouts"
         ),
-        &format!(
-            "{}; {:.0} looks of the engine of {:.2} ms, storing included",
-            seconds(&of(|cost| cost.took)),
-            median(&of(|cost| cost.looks)),
-            median(&of(|cost| 1000.0 * cost.looking / cost.looks)),
-        ),
+        &format!("{}; {}", seconds(&took), words(&looks)),
         "flat",
     );
 }
 
-async fn one(coordinator: &Coordinator, counter: u64) -> Result<Cost> {
+async fn one(coordinator: &Coordinator, counter: u64) -> Result<(f64, Looks)> {
     let replicas = u32::try_from(CHANGED)?;
     let wanted = Wanted { service: "web", counter, role: "changed", replicas: Some(replicas), batch: "10%" };
-    let (looks_before, looked_before) = looks(coordinator)?;
+    let before = Looks::until_now(coordinator).await?;
     let begun = Instant::now();
     let rollout = coordinator.submit(&coordinator.papers.sign(&wanted)).await?;
     let outcome = coordinator.follow(&rollout, LIMIT).await?;
     let took = begun.elapsed().as_secs_f64();
     ensure!(outcome == "succeeded", "the rollout ended as {outcome}");
-    let (looks, looked) = looks(coordinator)?;
-    Ok(Cost { took, looks: looks - looks_before, looking: looked - looked_before })
-}
-
-/// The number of the engine's looks so far, and their time in all.
-fn looks(coordinator: &Coordinator) -> Result<(f64, f64)> {
-    let name = "windlass_engine_step_seconds";
-    Ok((coordinator.metric(&format!("{name}_count"))?, coordinator.metric(&format!("{name}_sum"))?))
+    Ok((took, Looks::since(before, coordinator).await?))
 }
