@@ -88,7 +88,7 @@ pub(crate) enum Unsent {
     Stale,
 }
 
-/// What a request is sent with.
+/// The surroundings of one try.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sending<'r> {
     pub(crate) shared: &'r Shared,
@@ -163,7 +163,7 @@ async fn send_http1(with: Sending<'_>, mut request: Request<Outgoing>) -> Result
             shared.upstream.spawn(driver);
         }
         let Http1 { sender, driver, .. } = &mut connection;
-        // Its budget would be at an end without waking anybody.
+        // Without tokio's budget for a poll: where that is used up, the waker that is there then is the one that wakes nobody.
         let mut answer = pin!(unconstrained(sender.try_send_request(request)));
         let answer = poll_fn(|cx| poll_with(driver.as_mut(), cx, |cx| answer.as_mut().poll(cx)));
         match head(with, answer).await? {
