@@ -3,25 +3,25 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio_util::sync::CancellationToken;
 use windlass_core::Digest;
 use windlass_core::traffic::Protocol;
 
 use crate::limits::Limits;
 
-use super::driver::Wire;
 use super::flow::{End, Flow};
 use super::pool::Pool;
 
+mod cut;
 mod doubt;
 mod probing;
 mod silence;
 mod state;
 
+use cut::Cut;
 pub use doubt::Doubt;
 pub(crate) use probing::Question;
 pub(crate) use silence::{Patience, Wait};
@@ -62,10 +62,7 @@ struct Standby {
 pub(crate) struct Endpoint {
     pub(crate) key: EndpointKey,
     pub(crate) pool: Pool,
-    /// Its drain is over: every connection to it has ended, or ends.
-    cut: CancellationToken,
-    /// Its HTTP/1 connections.
-    wires: Mutex<Vec<Weak<Wire>>>,
+    cut: Cut,
     /// It gets no new requests.
     draining: AtomicBool,
     /// Its host restores it, or has: the endpoint in whose place requests go to it, if the table has that one.
@@ -96,8 +93,7 @@ impl Endpoint {
         Arc::new(Self {
             key,
             pool: Pool::new(limits),
-            cut: CancellationToken::new(),
-            wires: Mutex::default(),
+            cut: Cut::default(),
             draining: AtomicBool::new(false),
             standby: ArcSwapOption::empty(),
             drain: AtomicU64::new(0),
@@ -275,36 +271,6 @@ impl Endpoint {
         self.unreached.store(0, Relaxed);
     }
 
-    /// Ends every connection to it, from now on: its drain is over.
-    pub(crate) fn cut(&self) {
-        self.cut.cancel();
-        let wires = std::mem::take(&mut *self.wires());
-        wires.iter().filter_map(Weak::upgrade).for_each(|wire| wire.cut());
-    }
-
-    /// Whether its drain is over.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut.is_cancelled()
-    }
-
-    /// Cancelled when its drain is over.
-    pub(crate) const fn until_cut(&self) -> &CancellationToken {
-        &self.cut
-    }
-
-    /// Lets one of its connections be ended from here.
-    pub(crate) fn connected(&self, wire: &Arc<Wire>) {
-        self.wires().push(Arc::downgrade(wire));
-        // Either who cuts it finds the connection, or this one finds it cut.
-        if self.is_cut() {
-            wire.cut();
-        }
-    }
-
-    fn wires(&self) -> MutexGuard<'_, Vec<Weak<Wire>>> {
-        self.wires.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Lets a body be ended from here.
     pub(crate) fn list(&self, flow: Weak<dyn Flow>) {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).push(flow);
@@ -313,7 +279,7 @@ impl Endpoint {
     /// Closes idle connections, and ends bodies of which nothing is taken; all of them if the drain is over.
     pub(crate) fn tidy(&self, limits: &Limits, now: Instant) {
         self.pool.sweep(now);
-        self.wires().retain(|wire| wire.strong_count() > 0);
+        self.cut.tidy();
         self.silence.wear_off();
         let why = if self.is_cut() { End::Drained } else { End::Unread(limits.body_idle) };
         let mut flows = Vec::new();

@@ -1,0 +1,56 @@
+//! The end of an endpoint's drain: every connection to it ends.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::upstream::driver::Wire;
+
+use super::Endpoint;
+
+/// Whether an endpoint is cut, and what ends then.
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    token: CancellationToken,
+    /// Its HTTP/1 connections.
+    wires: Mutex<Vec<Weak<Wire>>>,
+}
+
+impl Cut {
+    fn wires(&self) -> MutexGuard<'_, Vec<Weak<Wire>>> {
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets connections that have ended.
+    pub(super) fn tidy(&self) {
+        self.wires().retain(|wire| wire.strong_count() > 0);
+    }
+}
+
+impl Endpoint {
+    /// Ends every connection to it, from now on: its drain is over.
+    pub(crate) fn cut(&self) {
+        self.cut.token.cancel();
+        let wires = std::mem::take(&mut *self.cut.wires());
+        wires.iter().filter_map(Weak::upgrade).for_each(|wire| wire.cut());
+    }
+
+    /// Whether its drain is over.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.token.is_cancelled()
+    }
+
+    /// Cancelled when its drain is over.
+    pub(crate) const fn until_cut(&self) -> &CancellationToken {
+        &self.cut.token
+    }
+
+    /// Lets one of its connections be ended from here.
+    pub(crate) fn connected(&self, wire: &Arc<Wire>) {
+        self.cut.wires().push(Arc::downgrade(wire));
+        // Either who cuts it finds the connection, or this one finds it cut.
+        if self.is_cut() {
+            wire.cut();
+        }
+    }
+}
