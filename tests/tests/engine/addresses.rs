@@ -104,6 +104,12 @@ fn a_host_that_gets_another_address_restarts_nothing() {
     fleet.join_again(&moved);
     fleet.agents[0].start_again();
     fleet.wait_for_host("h1", "connected");
+    // In the moment before it has its plan again it knows of no probe, and calls what runs unready.
+    wait::until("it has its plan again", LONG, || {
+        let status = fleet.status();
+        let told = status["host_conditions"].as_array().is_some_and(Vec::is_empty);
+        if told { Ok(()) } else { Err(status.to_string()) }
+    });
     stays(&fleet, "after it joined again", &running);
     let mut proxy = ingress::start(&fleet, &moved, "ingress.log");
     ingress::wait_until_routed(&format!("{}:80", moved.address), "v2");

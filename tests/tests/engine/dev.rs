@@ -155,11 +155,21 @@ fn dev_is_honest_and_leaves_nothing_behind() {
 
     // An agent that dies is started again, and containers run on.
     let parent = dev.process.pid().to_string();
+    let links = || {
+        let log = fs::read_to_string(dir.join("windlass-agent.log")).unwrap_or_default();
+        log.matches("linked to the coordinator").count()
+    };
+    let before = links();
     let killed = Command::new("pkill").args(["-KILL", "-P", &parent, "windlass-agent"]).status().unwrap();
     assert!(killed.success());
     wait::until("dev says that its agent is started again", Duration::from_secs(20), || {
         let said = dev.process.output();
         if said.contains("started again (1 of 5)") { Ok(()) } else { Err(said) }
+    });
+    // It has read its policy by then.
+    wait::until("the agent is there again", Duration::from_secs(40), || {
+        let now = links();
+        if now > before { Ok(()) } else { Err(format!("{now} links")) }
     });
     cli.run(&["wait", "dev-1", "--timeout", "40s"]).expect_code(0);
     assert_eq!(running(&engine), 2);
