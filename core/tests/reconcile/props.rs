@@ -178,3 +178,34 @@ proptest! {
         }
     }
 }
+
+/// Found by the property above: a stopped container and one of a third release hold both sides of the slot, and a new one is to start.
+#[test]
+fn a_plan_that_follows_from_no_other_is_reached() {
+    let wish = |release, previous| {
+        let (phase, good, stop_first, fallback) = (Phase::Running, false, false, true);
+        Some(Wish { release, phase, good, stop_first, previous, fallback })
+    };
+    let mut world = World::new();
+    let releases = releases(&mut world);
+    for event in [
+        Event::Plan(vec![None, wish(0, None), wish(1, None)]),
+        Event::Time(0, 0),
+        Event::Time(0, 2),
+        Event::Plan(vec![None, None, None]),
+        Event::Time(0, 1),
+        Event::Plan(vec![wish(3, None), wish(1, None), None]),
+        Event::Time(0, 2),
+        Event::Time(0, 2),
+        Event::Time(0, 0),
+    ] {
+        happen(&mut world, &releases, &event);
+    }
+    world.plan(slots(&releases, &[None, wish(3, Some((0, Phase::Running))), None]));
+    world.run(secs(1200));
+    assert!(world.turn().is_empty(), "a second plan is empty");
+    let up = |release: &Digest| {
+        world.observed.containers.iter().filter(|seen| seen.release == *release && seen.state.is_up()).count()
+    };
+    assert_eq!((up(&releases[3]), up(&releases[0])), (0, 1), "the fallback runs, though it was made anew");
+}

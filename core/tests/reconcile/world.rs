@@ -216,10 +216,21 @@ impl World {
             all.filter(|seen| seen.release == *release && known.kept.as_ref() != Some(&seen.instance)).count()
         };
         let only = mine(&target.release) == 1 && known.kept.as_ref() != Some(&target.instance);
+        let stopped = self.observed.containers.iter().find(|seen| seen.id == target.container);
+        // A slot has two sides: what is down already makes room where a release runs that the plan does not name.
+        let names = |release: &Digest| {
+            let previous = want.previous.as_ref().map(|previous| previous.release);
+            [Some(want.release), previous, want.fallback].contains(&Some(*release))
+        };
+        let mut others = self.observed.containers.iter().filter(|seen| seen.slot == want.slot);
+        let makes_room =
+            others.any(|seen| !names(&seen.release)) && stopped.is_some_and(|seen| !seen.state.is_up());
+        if makes_room {
+            return;
+        }
         if matches!(step, Step::Remove(_)) && only {
             assert!(want.good || want.fallback != Some(target.release), "the fallback is kept while armed");
         }
-        let stopped = self.observed.containers.iter().find(|seen| seen.id == target.container);
         let makes_way =
             want.order == Order::StopFirst && stopped.is_some_and(|seen| seen.generation < want.generation);
         if only && want.release == target.release && want.phase == Phase::Running && !failed && !makes_way {
