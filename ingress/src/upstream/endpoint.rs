@@ -21,11 +21,10 @@ mod probing;
 mod silence;
 mod state;
 
-use cut::Cut;
 pub use doubt::Doubt;
 pub(crate) use probing::Question;
 pub(crate) use silence::{Patience, Wait};
-use state::{Probing, Silence};
+use state::{Cut, Probing, Silence};
 
 /// The identity of an endpoint over two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

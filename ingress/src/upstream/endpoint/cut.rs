@@ -1,31 +1,12 @@
 //! The end of an endpoint's drain: every connection to it ends.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::upstream::driver::Wire;
 
 use super::Endpoint;
-
-/// Whether an endpoint is cut, and what ends then.
-#[derive(Debug, Default)]
-pub(super) struct Cut {
-    token: CancellationToken,
-    /// Its HTTP/1 connections.
-    wires: Mutex<Vec<Weak<Wire>>>,
-}
-
-impl Cut {
-    fn wires(&self) -> MutexGuard<'_, Vec<Weak<Wire>>> {
-        self.wires.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Forgets connections that have ended.
-    pub(super) fn tidy(&self) {
-        self.wires().retain(|wire| wire.strong_count() > 0);
-    }
-}
 
 impl Endpoint {
     /// Ends every connection to it, from now on: its drain is over.

@@ -1,9 +1,13 @@
-//! The marks that probes and answers leave at an endpoint.
+//! The marks that probes and answers leave at an endpoint, and its connections.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::upstream::driver::Wire;
 
 /// The probes of an endpoint, as far as they have come.
 #[derive(Debug, Default)]
@@ -74,5 +78,24 @@ impl Silence {
     pub(super) fn wear_off(&self) {
         let slowest = self.slowest.load(Relaxed);
         self.slowest.fetch_sub(slowest / 1024, Relaxed);
+    }
+}
+
+/// Whether an endpoint is cut, and what ends then.
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    pub(super) token: CancellationToken,
+    /// Its HTTP/1 connections.
+    wires: Mutex<Vec<Weak<Wire>>>,
+}
+
+impl Cut {
+    pub(super) fn wires(&self) -> MutexGuard<'_, Vec<Weak<Wire>>> {
+        self.wires.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets connections that have ended.
+    pub(super) fn tidy(&self) {
+        self.wires().retain(|wire| wire.strong_count() > 0);
     }
 }
