@@ -122,14 +122,14 @@ async fn head(with: Sending<'_>, answer: impl Future<Output = Answer>) -> Result
     let limits = &shared.limits;
     let wait = Wait::begin(endpoint, upload, limits, patience);
     let mut answer = pin!(answer);
-    let late = tokio::select! {
+    let soon = tokio::select! {
         biased;
-        answer = &mut answer => Ok(answer),
-        () = alarm.until(wait.earliest()) => Err(()),
+        answer = &mut answer => Some(answer),
+        () = alarm.until(wait.earliest()) => None,
     };
-    let answer = match late {
-        Ok(answer) => answer,
-        Err(()) => tokio::select! {
+    let answer = match soon {
+        Some(answer) => answer,
+        None => tokio::select! {
             biased;
             answer = answer => answer,
             () = wait.too_long() => return Err(SendFailure::Hangs),
@@ -150,7 +150,7 @@ async fn head(with: Sending<'_>, answer: impl Future<Output = Answer>) -> Result
 async fn send_http1(with: Sending<'_>, mut request: Request<Outgoing>) -> Result<Sent, SendFailure> {
     let Sending { shared, endpoint, upload, .. } = with;
     // A body goes on while its client takes nothing of the response, and bytes of another protocol go both ways.
-    let is_alone = !upload.is_empty() || request.headers().contains_key(UPGRADE);
+    let needs_task = !upload.is_empty() || request.headers().contains_key(UPGRADE);
     loop {
         let (mut connection, reused) = match checkout(endpoint).await {
             Some(connection) => (connection, true),
@@ -159,7 +159,7 @@ async fn send_http1(with: Sending<'_>, mut request: Request<Outgoing>) -> Result
                 Err(why) => return Err(SendFailure::Unsent(why)),
             },
         };
-        if is_alone && let Some(driver) = connection.driver.take() {
+        if needs_task && let Some(driver) = connection.driver.take() {
             shared.upstream.spawn(driver);
         }
         let Http1 { sender, driver, .. } = &mut connection;

@@ -50,17 +50,21 @@ async fn a_get_is_tried_again_after_a_close_and_a_post_is_not() {
     }
 }
 
-/// Answers with what is no HTTP.
-async fn babbles(mut stream: TcpStream) {
-    let _ = stream.read(&mut [0; 4096]).await;
-    let _ = stream.write_all(b"220 mail.example ESMTP\r\n").await;
+/// An endpoint that reads a request's head, answers with `bytes` whatever was asked, and closes.
+async fn says(tasks: &mut JoinSet<()>, bytes: &'static [u8]) -> std::net::SocketAddr {
+    raw_server(tasks, move |mut stream: TcpStream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(bytes).await;
+    })
+    .await
 }
 
 #[tokio::test]
 async fn an_endpoint_that_resets_or_babbles_is_left_out() {
     let mut tasks = JoinSet::new();
     let web = server(&mut tasks, "one").await;
-    for bad in [raw_server(&mut tasks, closes).await, raw_server(&mut tasks, babbles).await] {
+    let babbles = says(&mut tasks, b"220 mail.example ESMTP\r\n").await;
+    for bad in [raw_server(&mut tasks, closes).await, babbles] {
         let world = World::start(Limits::default()).await;
         world.ingress.take(pool(1, &[bad, web])).unwrap();
         let mut failed = 0;
@@ -77,11 +81,7 @@ async fn an_endpoint_that_resets_or_babbles_is_left_out() {
 #[tokio::test]
 async fn a_response_that_the_endpoint_breaks_off_is_an_error() {
     let mut tasks = JoinSet::new();
-    let breaks = raw_server(&mut tasks, |mut stream: TcpStream| async move {
-        let _ = stream.read(&mut [0; 4096]).await;
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await;
-    })
-    .await;
+    let breaks = says(&mut tasks, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await;
     let world = World::start(Limits::default()).await;
     world.ingress.take(pool(1, &[breaks])).unwrap();
     assert_eq!(world.get("/").await.1, b"abc");
@@ -93,13 +93,9 @@ async fn a_response_that_the_endpoint_breaks_off_is_an_error() {
 #[tokio::test]
 async fn what_came_before_an_error_reaches_the_client() {
     let mut tasks = JoinSet::new();
-    let garbles = raw_server(&mut tasks, |mut stream: TcpStream| async move {
-        let _ = stream.read(&mut [0; 4096]).await;
-        let _ = stream
-            .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnothing\r\n")
+    let garbles =
+        says(&mut tasks, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnothing\r\n")
             .await;
-    })
-    .await;
     let world = World::start(Limits::default()).await;
     world.ingress.take(pool(1, &[garbles])).unwrap();
     let mut client = RawClient::connect(world.address).await;
@@ -144,11 +140,7 @@ async fn a_response_with_trailers_is_whole() {
 #[tokio::test]
 async fn an_endpoint_of_http10_is_passed_on_as_http11() {
     let mut tasks = JoinSet::new();
-    let old = raw_server(&mut tasks, |mut stream: TcpStream| async move {
-        let _ = stream.read(&mut [0; 4096]).await;
-        let _ = stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold").await;
-    })
-    .await;
+    let old = says(&mut tasks, b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold").await;
     let world = World::start(Limits::default()).await;
     world.ingress.take(pool(1, &[old])).unwrap();
     let mut client = RawClient::connect(world.address).await;
