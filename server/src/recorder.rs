@@ -35,20 +35,15 @@ pub(crate) async fn run(ledger: Ledger, registry: Registry, cancel: Cancellation
     }
 }
 
-/// Copies what is newer than what is stored.
+/// Copies what is newer now than what is stored. Reports that come meanwhile wait for the next time.
 pub(crate) async fn copy(ledger: &Ledger, registry: &Registry) -> Result<(), WriteError> {
-    loop {
-        // All at once: who looks for a few of them passes the same thousands of hosts again and again.
-        let unstored = registry.take_unstored();
-        if unstored.is_empty() {
-            return Ok(());
-        }
-        for some in unstored.chunks(BATCH) {
-            let some = some.to_vec();
-            let store = move |batch: &mut WriteBatch<'_>| {
-                some.into_iter().for_each(|(host, seen)| batch.change(Change::Observation(host, seen)));
-            };
-            ledger.write(store).await?;
-        }
+    // All at once: looking for a few of them passes the same thousands of hosts again and again.
+    for some in registry.take_unstored().chunks(BATCH) {
+        let some = some.to_vec();
+        let store = move |batch: &mut WriteBatch<'_>| {
+            some.into_iter().for_each(|(host, seen)| batch.change(Change::Observation(host, seen)));
+        };
+        ledger.write(store).await?;
     }
+    Ok(())
 }

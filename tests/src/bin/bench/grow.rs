@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use windlass_tests::fleetsim::{Behaviour, Coordinator, Herd, Wanted, enrol};
 
 use super::figures::{row, seconds};
-use super::looks::{Looks, words};
+use super::looks::{Looks, rollout, words};
 
 const CHANGED: usize = 50;
 const SIZES: [usize; 4] = [500, 1000, 2000, 5000];
@@ -63,11 +63,5 @@ fn show(hosts: usize, costs: Vec<(f64, Looks)>) {
 async fn one(coordinator: &Coordinator, counter: u64) -> Result<(f64, Looks)> {
     let replicas = u32::try_from(CHANGED)?;
     let wanted = Wanted { service: "web", counter, role: "changed", replicas: Some(replicas), batch: "10%" };
-    let before = Looks::until_now(coordinator).await?;
-    let begun = Instant::now();
-    let rollout = coordinator.submit(&coordinator.papers.sign(&wanted)).await?;
-    let outcome = coordinator.follow(&rollout, LIMIT).await?;
-    let took = begun.elapsed().as_secs_f64();
-    ensure!(outcome == "succeeded", "the rollout ended as {outcome}");
-    Ok((took, Looks::since(before, coordinator).await?))
+    rollout(coordinator, &wanted, LIMIT).await
 }

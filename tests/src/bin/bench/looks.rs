@@ -1,9 +1,9 @@
 //! The engine's looks at services, as the coordinator's own histogram has them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use windlass_tests::fleetsim::Coordinator;
+use windlass_tests::fleetsim::{Coordinator, Wanted};
 
 use super::figures::median;
 
@@ -42,6 +42,21 @@ impl Looks {
         ensure!(looks.changed >= 1.0, "the metrics show no look of a rollout: {before:?}, then {now:?}");
         Ok(looks)
     }
+}
+
+/// Submits a release and follows its rollout: seconds until it succeeded, and the looks in between.
+pub(crate) async fn rollout(
+    coordinator: &Coordinator,
+    wanted: &Wanted<'_>,
+    limit: Duration,
+) -> Result<(f64, Looks)> {
+    let before = Looks::until_now(coordinator).await?;
+    let begun = Instant::now();
+    let rollout = coordinator.submit(&coordinator.papers.sign(wanted)).await?;
+    let outcome = coordinator.follow(&rollout, limit).await?;
+    let took = begun.elapsed().as_secs_f64();
+    ensure!(outcome == "succeeded", "the rollout ended as {outcome}");
+    Ok((took, Looks::since(before, coordinator).await?))
 }
 
 /// The medians of some rollouts: how many looks, and how long one took.

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use windlass_tests::fleetsim::{Behaviour, Coordinator, Herd, Wanted, enrol};
 
 use super::figures::{median, row};
-use super::looks::{Looks, words};
+use super::looks::{Looks, rollout, words};
 
 const SLOTS: [usize; 3] = [50, 500, 5000];
 /// Rollouts of each service, after the one that installs it.
@@ -54,11 +54,5 @@ fn role(slots: usize) -> String {
 async fn one(coordinator: &Coordinator, slots: usize, counter: u64) -> Result<(f64, Looks)> {
     let role = role(slots);
     let wanted = Wanted { service: &role, counter, role: &role, replicas: None, batch: "25%" };
-    let before = Looks::until_now(coordinator).await?;
-    let begun = Instant::now();
-    let rollout = coordinator.submit(&coordinator.papers.sign(&wanted)).await?;
-    let outcome = coordinator.follow(&rollout, LIMIT).await?;
-    let took = begun.elapsed().as_secs_f64();
-    ensure!(outcome == "succeeded", "the rollout ended as {outcome}");
-    Ok((took, Looks::since(before, coordinator).await?))
+    rollout(coordinator, &wanted, LIMIT).await
 }
