@@ -182,7 +182,6 @@ fn lock(net: &str) -> Option<File> {
     file.try_lock().is_ok().then_some(file)
 }
 
-#[track_caller]
 /// Unmounts every file system below a folder: a mount that a killed scenario left there outlives its server, and the
 /// folder cannot be removed until it is gone.
 fn unmount_below(folder: &Path) {
@@ -193,6 +192,7 @@ fn unmount_below(folder: &Path) {
     }
 }
 
+#[track_caller]
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("the lab's scripts can be run");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

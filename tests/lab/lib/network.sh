@@ -8,8 +8,10 @@ bridge_up() {
     fi
     if ip link show "$BRIDGE" >/dev/null 2>&1; then
         [ -e "$LAB/net" ] && return
-        fail "network $NET is used by a lab in another folder" \
+        bridge_is_deserted || fail "network $NET is used by a lab in another folder" \
             "set WINDLASS_LAB_NET to another one; if no lab is left: ip link delete $BRIDGE"
+        say "removes bridge $BRIDGE, which a lab that is gone has left" >&2
+        ip link delete "$BRIDGE"
     fi
     # A fixed MAC: a bridge otherwise takes that of a port, and changes it as hosts come and go.
     ip link add "$BRIDGE" address "$(printf '02:00:%02x:%02x:%02x:01' "$NET_A" "$NET_B" "$NET_C")" type bridge 2>/dev/null ||
@@ -21,6 +23,14 @@ bridge_up() {
     if forward_drops; then
         iptables -w 10 -I FORWARD -i "$BRIDGE" -o "$BRIDGE" -j ACCEPT
     fi
+}
+
+# A lab whose folder was removed before it was taken down leaves its bridge. Nothing is plugged into it, and nothing
+# listens on its address, where a registry or a coordinator would.
+bridge_is_deserted() {
+    [ -z "$(ls -A "/sys/class/net/$BRIDGE/brif")" ] &&
+        ! ip netns list | grep -q "^$BRIDGE-" &&
+        [ -z "$(ss -Hltun "src $GATEWAY")" ]
 }
 
 forward_drops() {

@@ -1,5 +1,8 @@
-//! The watch itself: a scenario that trusts it must know that it sees what it is there to see.
+//! What scenarios stand on. The watch: one that trusts it must know that it sees what it is there to see. The lab: it
+//! stands up again where an earlier one was not taken down.
 
+use std::path::Path;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::json;
@@ -32,4 +35,26 @@ fn watch_sees_silent_and_missing_instances() {
     assert!(seen.silent.iter().all(|line| line.contains("by-hand on h1 (r1)")), "{seen:#?}");
     assert!(!seen.silent.is_empty(), "{seen:#?}");
     engine.remove(&first).unwrap();
+}
+
+#[test]
+fn the_network_of_a_lab_that_is_gone_is_taken_over() {
+    let lab = Lab::enter();
+    let (folder, net, bridge) = (lab.scratch("deserted"), "10.219.250", "wl0adbfa");
+    let script = |folder: &Path, arguments: &[&str]| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/host.sh");
+        let mut command = Command::new(script);
+        command.args(arguments).env("WINDLASS_LAB", folder).env("WINDLASS_LAB_NET", net).output().unwrap()
+    };
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let made = Command::new("ip").args(["link", "add", bridge, "type", "bridge"]).status().unwrap();
+    assert!(made.success(), "a bridge without a folder, as a killed run leaves it");
+
+    let (one, two) = (folder.join("one"), folder.join("two"));
+    let up = script(&one, &["up", "h1", "1"]);
+    let second = script(&two, &["up", "h2", "2"]);
+    let down = script(&one, &["down-all"]);
+    assert!(up.status.success() && said(&up).contains("removes bridge wl0adbfa"), "{up:?}");
+    assert!(said(&second).contains("is used by a lab in another folder"), "{second:?}");
+    assert!(down.status.success() && !Path::new("/sys/class/net").join(bridge).exists(), "{down:?}");
 }

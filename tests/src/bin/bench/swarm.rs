@@ -83,6 +83,18 @@ impl<'a> Swarm<'a> {
         Ok(swarm)
     }
 
+    /// Ends the service and the swarm. Its ten start a program twice a second for their health, which would take more
+    /// than one processor from whatever is measured beside them.
+    pub(crate) fn leave(self) -> Result<()> {
+        self.host.engine.ask("POST", "/swarm/leave?force=true", "")?;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.host.engine.ask("GET", "/containers/json", "")? != json!([]) {
+            ensure!(Instant::now() < deadline, "the peer's containers did not end");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
     /// Seconds of `docker service update --image`.
     pub(crate) fn update(&self, image: &str) -> Result<f64> {
         let started_at = Instant::now();
