@@ -43,7 +43,8 @@ pub use recomputed::{RecomputedVerdict, RecomputedView, recomputed};
 pub use recovery::{RecoveringHost, RecoveringService, RecoveringState, RecoveryView};
 pub use rollout::{AskedView, FailureView, RolloutView, SlotView, TrafficView, rollout};
 pub use routes::{
-    EndpointView, IngressView, RecentView, RoutedView, RoutesView, ShareView, routes, routes_conditions,
+    EndpointView, IngressState, IngressView, RecentView, RoutedView, RoutesView, ShareView, routes,
+    routes_conditions,
 };
 pub use screen::{
     Board, FILTER, GpuRow, IngressRow, InstanceRow, Key, ROWS, RouteRow, RowView, ScreenView, ServiceRow,

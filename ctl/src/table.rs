@@ -48,7 +48,7 @@ pub(crate) use quarantine::quarantine;
 pub(crate) use recovery::recovery;
 pub(crate) use releases::{changes, going_back, release, releases};
 pub(crate) use rollouts::{rollout, rollouts};
-pub(crate) use routes::{endpoint_state, routes};
+pub(crate) use routes::{endpoint_state, ingress_state, routes};
 pub(crate) use services::{healthy, service, services};
 pub(crate) use sparks::history;
 pub(crate) use trust::trust;

@@ -110,6 +110,14 @@ impl ReleaseCounters {
         }
     }
 
+    /// A request that no endpoint was asked for, from its begin to its end.
+    pub(crate) fn refused(&self, status: u16, took: Duration) {
+        self.under_way(1);
+        self.answered_ourselves();
+        self.answered(status, took);
+        self.end(Ended::Whole, took);
+    }
+
     pub(crate) fn answered_ourselves(&self) {
         self.own_answers.fetch_add(1, Relaxed);
     }

@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     random: AtomicU64,
     /// Requests for a name that no table has.
     pub(crate) unrouted: AtomicU64,
+    /// Requests that were refused before they were routed.
+    pub(crate) bad_requests: AtomicU64,
     pub(crate) access: Option<AccessLog>,
     pub(crate) proxies: TrustedProxies,
     pub(crate) proxy_protocol: ProxyProtocol,
@@ -165,6 +167,7 @@ impl Ingress {
             registry: Mutex::default(),
             random: AtomicU64::new(settings.seed),
             unrouted: AtomicU64::new(0),
+            bad_requests: AtomicU64::new(0),
             access: settings.access_log.map(AccessLog::new),
             proxies: settings.trusted_proxies,
             proxy_protocol: settings.proxy_protocol,

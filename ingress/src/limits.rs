@@ -65,8 +65,11 @@ pub struct Limits {
     pub eject: Duration,
     /// At most.
     pub eject_most: Duration,
-    /// Time between two probes of an endpoint.
+    /// Time between two probes of an endpoint; longer where [`probe_rate`](Self::probe_rate) does not suffice.
     pub probe: Duration,
+    /// Most probes in a second of endpoints of which nothing is in doubt: ten thousand would otherwise take a processor from
+    /// requests, which tell more. Others are probed in time.
+    pub probe_rate: u32,
     /// The same while its service has two releases.
     pub probe_busy: Duration,
     /// The longest time for the answer to a probe.
@@ -104,6 +107,7 @@ impl Default for Limits {
             eject: Duration::from_secs(10),
             eject_most: Duration::from_secs(300),
             probe: Duration::from_secs(10),
+            probe_rate: 100,
             probe_busy: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(2),
             unready_after: 2,

@@ -6,6 +6,7 @@ mod route;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use hyper::body::Incoming;
@@ -142,6 +143,27 @@ pub(crate) async fn serve(
     Ok(response)
 }
 
+/// The host that a request is for, and the protocol that it wants to switch to.
+///
+/// # Errors
+/// It is refused as it is, whatever the tables say.
+fn check(
+    shared: &Shared,
+    client: &Client,
+    request: &Request<Upload>,
+) -> Result<(String, Option<tunnel::Wanted>), Refusal> {
+    let host = authority(request, shared.limits.headers)?;
+    match &client.transport {
+        Transport::Tls(Some(names)) if !names.cover(&host) => Err(Refusal(
+            StatusCode::MISDIRECTED_REQUEST,
+            "the certificate of this connection is for other names",
+        )),
+        Transport::Plain | Transport::Redirect { .. } | Transport::Inner(_) | Transport::Tls(_) => {
+            Ok((host, tunnel::wanted(request)?))
+        }
+    }
+}
+
 async fn answer(
     shared: &Arc<Shared>,
     client: Client,
@@ -150,22 +172,15 @@ async fn answer(
     record: &mut Option<Entry>,
 ) -> Result<Response<Answer>, Refusal> {
     let began = Instant::now();
-    if request.headers().len() > shared.limits.headers {
-        return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers"));
-    }
-    let host = authority(&request)?;
-    match &client.transport {
+    let (host, upgrade) = check(shared, &client, &request).inspect_err(|_| {
+        shared.bad_requests.fetch_add(1, Relaxed);
+    })?;
+    if let Transport::Redirect { port } = client.transport
+        && !origin.tls
+    {
         // A proxy that was asked over HTTPS would be sent round in circles.
-        Transport::Redirect { port } if !origin.tls => return Ok(redirect(&host, *port, request.uri())),
-        Transport::Tls(Some(names)) if !names.cover(&host) => {
-            return Err(Refusal(
-                StatusCode::MISDIRECTED_REQUEST,
-                "the certificate of this connection is for other names",
-            ));
-        }
-        Transport::Plain | Transport::Redirect { .. } | Transport::Inner(_) | Transport::Tls(_) => {}
+        return Ok(redirect(&host, port, request.uri()));
     }
-    let upgrade = tunnel::wanted(&request)?;
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, upload) = request.into_parts();
     shared.budget.request();

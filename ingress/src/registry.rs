@@ -3,7 +3,6 @@
 mod compile;
 mod next;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use next::{Close, Found};
 use crate::counters::ReleaseCounters;
 use crate::held::Held;
 use crate::limits::Limits;
-use crate::upstream::{Doubt, Endpoint, EndpointKey};
+use crate::upstream::{Doubt, Due, Endpoint, EndpointKey};
 
 /// The reason for which a table was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -196,13 +195,21 @@ impl Registry {
         self.all_endpoints().for_each(|(_, endpoint)| endpoint.cut());
     }
 
-    /// Begins at most `most` probes that are due, those first that have been due for longest.
-    pub(crate) fn begin_probes(&self, limits: &Limits, now: Instant, most: usize) -> Vec<Arc<Endpoint>> {
+    /// Begins at most `most` probes that are due, and of endpoints of which nothing is in doubt at most `resting`; those first
+    /// that have been due for longest.
+    pub(crate) fn begin_probes(
+        &self,
+        limits: &Limits,
+        now: Instant,
+        most: usize,
+        resting: usize,
+    ) -> Vec<Arc<Endpoint>> {
         let probed = |of: &&Arc<Endpoint>| !of.is_draining() || of.stands_by();
-        let due = |of: &Arc<Endpoint>| Some((Reverse(of.probe_due(limits, now)?), Arc::clone(of)));
+        let due = |of: &Arc<Endpoint>| Some((of.probe_due(limits, now)?, Arc::clone(of)));
         let mut due: Vec<_> = self.endpoints.values().filter(probed).filter_map(due).collect();
-        due.sort_by_key(|(since, _)| *since);
-        due.truncate(most);
+        due.sort_by_key(|(turn, _)| *turn);
+        let awaited = due.partition_point(|(turn, _)| matches!(turn, Due::Awaited(_)));
+        due.truncate(most.min(awaited + resting));
         due.into_iter().map(|(_, endpoint)| endpoint).inspect(|endpoint| endpoint.begin_probe(now)).collect()
     }
 

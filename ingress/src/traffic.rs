@@ -67,6 +67,12 @@ impl Ingress {
     pub fn unrouted(&self) -> u64 {
         self.0.unrouted.load(Relaxed)
     }
+
+    /// Requests that were refused before they were routed: what is no HTTP, is ambiguous or too large, or is for another name
+    /// than the certificate of its connection.
+    pub fn bad_requests(&self) -> u64 {
+        self.0.bad_requests.load(Relaxed)
+    }
 }
 
 fn seen(endpoint: &Endpoint, limits: &Limits, now: Instant) -> EndpointTraffic {

@@ -12,5 +12,5 @@ pub(crate) use balance::{pick, pickable};
 pub(crate) use connection::{Line, SendFailure, Sending, Sent, Unsent, send};
 pub(crate) use driver::{Wire, poll_with};
 pub use endpoint::Doubt;
-pub(crate) use endpoint::{Endpoint, EndpointKey, InFlight, Patience};
+pub(crate) use endpoint::{Due, Endpoint, EndpointKey, InFlight, Patience};
 pub(crate) use flow::{End, Flow};

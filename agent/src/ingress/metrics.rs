@@ -24,6 +24,9 @@ pub(super) fn text(report: &IngressReport, lines_lost: u64, certificates: Option
     }
     family(&mut out, "windlass_ingress_unrouted_total", "counter", "Requests for a name that no table has.");
     line(&mut out, "windlass_ingress_unrouted_total", "", report.unrouted);
+    let name = "windlass_ingress_bad_requests_total";
+    family(&mut out, name, "counter", "Requests that were refused before they were routed.");
+    line(&mut out, name, "", report.bad_requests);
     let name = "windlass_ingress_access_log_dropped_total";
     family(&mut out, name, "counter", "Lines of the access log that were lost.");
     line(&mut out, name, "", lines_lost);

@@ -85,6 +85,7 @@ impl Reporter {
             refused: seen.refused,
             services: self.0.follower.ingress.traffic(),
             unrouted: self.0.follower.ingress.unrouted(),
+            bad_requests: self.0.follower.ingress.bad_requests(),
             cut_services: 0,
         }
     }

@@ -66,6 +66,10 @@ pub struct IngressReport {
     /// Requests for a name that no table has.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unrouted: u64,
+    /// Requests that were refused before they were routed: no HTTP, ambiguous, too large, or for another name than that of
+    /// their certificate.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bad_requests: u64,
     /// Services of which histograms or more are missing, so that the report keeps its bound. The quietest lose theirs first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cut_services: u64,
@@ -267,7 +271,10 @@ impl IngressReport {
         bound("versions of tables", self.routes_versions.len(), MAX_LISTENS)?;
         bound("bytes of a text", details.chain(texts).max().unwrap_or_default(), MAX_TEXT)?;
         let seqs = self.tables.values().flat_map(|table| [table.epoch, table.seq]);
-        if seqs.chain([self.process, self.unrouted, self.cut_services]).any(|number| number > MAX_NUMBER) {
+        if seqs
+            .chain([self.process, self.unrouted, self.bad_requests, self.cut_services])
+            .any(|number| number > MAX_NUMBER)
+        {
             return Err(InvalidReport("a number is above 2^53".to_owned()));
         }
         for (name, service) in &self.services {

@@ -59,6 +59,7 @@ pub(super) fn report(seq: u64, in_flight: u64) -> IngressReport {
         refused: BTreeMap::new(),
         services: [("production/web".parse().unwrap(), web)].into(),
         unrouted: 0,
+        bad_requests: 0,
         cut_services: 0,
     }
 }

@@ -41,13 +41,20 @@ pub struct RoutesView {
 }
 
 impl RoutesView {
-    /// Marks the endpoints of hosts that are not connected; `look` tells the liveness of a host, and when it was last heard of.
+    /// Marks the endpoints and ingresses of hosts that are not connected; `look` tells the liveness of a host, and when it was last
+    /// heard of.
     #[must_use]
     pub fn with_hosts(mut self, look: impl Fn(&HostId) -> (Liveness, Option<Timestamp>)) -> Self {
         for endpoint in self.services.iter_mut().flat_map(|service| &mut service.endpoints) {
             let (liveness, last_seen) = look(&endpoint.host);
             if liveness != Liveness::Connected {
                 (endpoint.host_state, endpoint.as_of) = (Some(liveness), last_seen);
+            }
+        }
+        for ingress in &mut self.ingresses {
+            let (liveness, last_seen) = look(&ingress.host);
+            if liveness != Liveness::Connected {
+                (ingress.host_state, ingress.as_of) = (Some(liveness), last_seen);
             }
         }
         self
@@ -140,17 +147,45 @@ pub struct IngressView {
     /// Why it refuses a newer table, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// The liveness of its host, unless that is connected: the rest is as of when the host was last heard of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_state: Option<Liveness>,
+    /// When its host was last heard of, if it is not connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+}
+
+/// The table of an ingress beside the newest one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IngressState {
+    /// It has the newest one.
+    Current,
+    /// It may well be about to take it.
+    Updating,
+    /// It lacks it.
+    Behind,
+}
+
+impl IngressState {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Updating => "updating",
+            Self::Behind => "behind",
+        }
+    }
 }
 
 impl IngressView {
-    /// `current`; `updating` while it may well be about to take the newest table, which was made at `issued_at`; else `behind`.
-    pub fn state(&self, issued_at: Timestamp, now: Timestamp) -> &'static str {
+    /// Its table beside the newest one, which was made at `issued_at`, as far as it has told.
+    pub fn state(&self, issued_at: Timestamp, now: Timestamp) -> IngressState {
         if self.acknowledged.is_some_and(|seq| seq >= self.wanted) {
-            return "current";
+            return IngressState::Current;
         }
         let is_new = now.since(issued_at) < BEHIND && self.refused.is_none();
         let lacks_many = self.acknowledged.is_some_and(|seq| seq > 0 && self.wanted - seq > LACKS);
-        if is_new && !lacks_many { "updating" } else { "behind" }
+        if is_new && !lacks_many { IngressState::Updating } else { IngressState::Behind }
     }
 }
 
@@ -174,6 +209,8 @@ pub fn routes(
             acknowledged: report.and_then(|report| acknowledged(report, table)),
             in_flight: in_flight.fold(0, u64::saturating_add),
             refused: report.and_then(|report| Some(report.refused.get(environment)?.to_string())),
+            host_state: None,
+            as_of: None,
         }
     };
     Some(RoutesView {
@@ -284,7 +321,7 @@ pub fn routes_conditions(
             format!("no instance takes requests for {name}"),
         ));
     }
-    for ingress in view.ingresses.iter().filter(|of| of.state(view.issued_at, now) == "behind") {
+    for ingress in view.ingresses.iter().filter(|of| of.state(view.issued_at, now) == IngressState::Behind) {
         let has = ingress.acknowledged.map_or_else(|| "none".to_owned(), |seq| seq.to_string());
         let why = ingress.refused.as_ref().map(|why| format!(", and refuses it: {why}")).unwrap_or_default();
         let text = format!("its ingress has table {has} of {}{why}", ingress.wanted);

@@ -3,7 +3,7 @@
 use comfy_table::{Cell, Color};
 use windlass_core::Timestamp;
 use windlass_core::host::Liveness;
-use windlass_core::view::{EndpointView, IngressView, RoutedView, RoutesView};
+use windlass_core::view::{EndpointView, IngressState, IngressView, RoutedView, RoutesView};
 
 use super::{ago, grid, or_dash, printable, state};
 use crate::printer::Colour;
@@ -51,7 +51,7 @@ fn rows(service: &RoutedView, now: Timestamp) -> Vec<Vec<Cell>> {
             Cell::new(&endpoint.host),
             Cell::new(or_dash(endpoint.release)),
             Cell::new(share(endpoint.release)),
-            standing(endpoint, now),
+            standing(&endpoint.state, endpoint.host_state, endpoint.as_of, now),
             Cell::new(endpoint.in_flight),
         ]);
         row
@@ -59,22 +59,31 @@ fn rows(service: &RoutedView, now: Timestamp) -> Vec<Vec<Cell>> {
     rows.collect()
 }
 
-/// Its state; that of a host that is not connected is as of then.
-fn standing(endpoint: &EndpointView, now: Timestamp) -> Cell {
-    match endpoint.host_state {
-        None | Some(Liveness::Connected) => state(&endpoint.state),
+/// A state in a cell; that of a host that is not connected is as of when the host was last heard of.
+fn standing(was: &str, host: Option<Liveness>, as_of: Option<Timestamp>, now: Timestamp) -> Cell {
+    match host {
+        None | Some(Liveness::Connected) => state(was),
         Some(liveness) => {
             let colour = if liveness == Liveness::Lost { Color::Red } else { Color::Yellow };
-            Cell::new(endpoint_state(endpoint, now)).fg(colour)
+            Cell::new(state_as_of(was, host, as_of, now)).fg(colour)
         }
     }
 }
 
-/// Its state in words: `host lost, last seen 40s ago`, `serving? host suspect, last seen 20s ago`.
+/// The state of an endpoint in words: `host lost, last seen 40s ago`, `serving? host suspect, last seen 20s ago`.
 pub(crate) fn endpoint_state(endpoint: &EndpointView, now: Timestamp) -> String {
-    let was = endpoint.state.replace('_', " ");
-    let Some(liveness) = endpoint.host_state.filter(|of| *of != Liveness::Connected) else { return was };
-    let seen = endpoint.as_of.map_or_else(
+    state_as_of(&endpoint.state, endpoint.host_state, endpoint.as_of, now)
+}
+
+/// The state of an ingress in words: `current`, `host lost, last seen 40s ago`.
+pub(crate) fn ingress_state(ingress: &IngressView, table: IngressState, now: Timestamp) -> String {
+    state_as_of(table.as_str(), ingress.host_state, ingress.as_of, now)
+}
+
+fn state_as_of(was: &str, host: Option<Liveness>, as_of: Option<Timestamp>, now: Timestamp) -> String {
+    let was = was.replace('_', " ");
+    let Some(liveness) = host.filter(|of| *of != Liveness::Connected) else { return was };
+    let seen = as_of.map_or_else(
         || "not seen since the coordinator started".to_owned(),
         |at| format!("last seen {}", ago(at, now)),
     );
@@ -94,7 +103,7 @@ fn ingresses(view: &RoutesView, now: Timestamp, colour: Colour) -> String {
             Cell::new(&ingress.host),
             Cell::new(ingress.desired),
             Cell::new(or_dash(ingress.acknowledged)),
-            state(ingress.state(view.issued_at, now)),
+            standing(ingress.state(view.issued_at, now).as_str(), ingress.host_state, ingress.as_of, now),
             Cell::new(ingress.in_flight),
             Cell::new(ingress.refused.as_deref().map_or_else(|| "-".to_owned(), printable)),
         ]

@@ -1,7 +1,8 @@
 //! The words of rows of traffic: releases that requests go to, and ingresses with their tables. Pure.
 
 use windlass_core::Timestamp;
-use windlass_core::view::{EndpointView, IngressRow, RouteRow};
+use windlass_core::host::Liveness;
+use windlass_core::view::{EndpointView, IngressRow, IngressState, RouteRow};
 
 use super::row::{Row, Tone, details, none, text};
 use crate::table;
@@ -51,15 +52,15 @@ pub(super) fn route(row: &RouteRow, now: Timestamp) -> Row {
 pub(super) fn ingress(row: &IngressRow, now: Timestamp) -> Row {
     let of = &row.ingress;
     let state = row.state(now);
-    let tone = match (&of.refused, state) {
-        (Some(_), _) => Tone::Bad,
-        (None, "behind") => Tone::Moving,
-        (None, _) => Tone::Well,
+    let tone = match (&of.refused, of.host_state, state) {
+        (Some(_), ..) | (_, Some(Liveness::Lost), _) => Tone::Bad,
+        (None, Some(Liveness::Suspect), _) | (None, _, IngressState::Behind) => Tone::Moving,
+        (None, ..) => Tone::Well,
     };
     let cells = vec![
         text(&of.host),
         text(&row.environment),
-        state.to_owned(),
+        table::ingress_state(of, state, now),
         of.wanted.to_string(),
         of.acknowledged.map_or_else(none, text),
         of.in_flight.to_string(),

@@ -16,6 +16,9 @@ use crate::upstream::{End, Flow, Line, poll_with};
 use super::guard::Exchange;
 use super::upload::Upload;
 
+/// Time in which what came before an error goes out, on a connection of several streams: a reset takes what waits along.
+const LAST_WORDS: Duration = Duration::from_millis(20);
+
 /// The reason for which a body ended before its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
@@ -169,6 +172,11 @@ impl Live {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if self.broken.is_some()
+            && let Some(timer) = &mut self.timer
+        {
+            ready!(timer.as_mut().poll(cx));
+        }
         if let Some(broken) = self.broken.take() {
             return Poll::Ready(Some(Err(broken)));
         }
@@ -198,9 +206,10 @@ impl Live {
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                self.exchange.broke();
-                // An error ends the client's connection, with the head and all data that were not written yet.
+                self.exchange.broke_off();
+                // An error ends the client's connection or stream, with the head and all data that were not written yet.
                 self.broken = Some(error.into());
+                self.timer = self.exchange.is_stream().then(|| Box::pin(tokio::time::sleep(LAST_WORDS)));
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

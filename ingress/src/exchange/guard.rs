@@ -87,9 +87,17 @@ impl Exchange {
         }
     }
 
-    /// The endpoint broke its response off, unless we did.
+    /// The endpoint has left its response unfinished, unless we have.
     pub(crate) fn broke(&mut self) {
         self.broke = !self.in_flight.as_ref().is_some_and(|at| at.endpoint().is_cut());
+    }
+
+    /// The endpoint broke its response off. Enough of these in a row, and it gets no more requests for a while.
+    pub(crate) fn broke_off(&mut self) {
+        self.broke();
+        if let Some(in_flight) = self.in_flight.as_ref().filter(|_| self.broke) {
+            in_flight.endpoint().broke_off(Instant::now());
+        }
     }
 
     pub(crate) fn counters(&self) -> &Arc<ReleaseCounters> {
@@ -165,8 +173,10 @@ impl Exchange {
             self.failed = true;
             self.counters.grpc_failed();
         }
-        if let (Some(Line::Http1(connection)), Some(in_flight)) = (line, &self.in_flight) {
-            in_flight.endpoint().pool.put(connection, Instant::now());
+        let Some(endpoint) = self.in_flight.as_ref().map(InFlight::endpoint) else { return };
+        endpoint.answered_whole();
+        if let Some(Line::Http1(connection)) = line {
+            endpoint.pool.put(connection, Instant::now());
         }
     }
 }

@@ -288,7 +288,9 @@ impl Body for Outgoing {
         source.waits = false;
         source.moved_at = Instant::now();
         source.broken |= matches!(frame, Some(Err(_)));
-        if frame.is_none() || source.is_at_end() {
+        // Nobody asks for more after trailers.
+        let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+        if frame.is_none() || trailers || source.is_at_end() {
             source.ended = true;
             shared.ended.notify_one();
             shared.unread.end();

@@ -57,7 +57,13 @@ where
     let mut cut = pin!(shared.drain.cut_requests.reached());
     let mut closing = false;
     poll_fn(|cx| {
-        if connection.as_mut().poll(cx).is_ready() || cut.as_mut().poll(cx).is_ready() {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if ended.is_err_and(|error| error.is_parse()) {
+                shared.bad_requests.fetch_add(1, Relaxed); // answered by hyper
+            }
+            return Poll::Ready(());
+        }
+        if cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         if !closing && close_idle.as_mut().poll(cx).is_ready() {

@@ -117,22 +117,22 @@ pub(super) async fn attempt(
             SendFailure::Unsent(why) => {
                 if *why == Unsent::Connect {
                     exchange.counters().connect_failed();
-                    endpoint.unreachable(&shared.limits, now);
+                    endpoint.unreachable(now);
                 }
                 true
             }
             SendFailure::Refused => body.can_repeat(),
             SendFailure::Closed => {
-                endpoint.failed(&shared.limits, now);
+                endpoint.failed(now);
                 may_repeat
             }
             SendFailure::Hangs => true,
             SendFailure::Late => {
-                endpoint.late(&shared.limits, now);
+                endpoint.late(now);
                 false
             }
             SendFailure::Broken => {
-                endpoint.failed(&shared.limits, now);
+                endpoint.failed(now);
                 false
             }
             // Not counted against the endpoint: some requests may be answered so, and others well.

@@ -105,6 +105,31 @@ impl<'r> Wanted<'r> {
     }
 }
 
+/// The reason for which a request has no target.
+enum Miss {
+    /// No table has it.
+    Unrouted(Refusal),
+    /// No release of the service takes requests.
+    Nobody(Arc<Target>),
+}
+
+impl Miss {
+    /// Counts the request, and answers it.
+    fn refuse(self, shared: &Shared, began: Instant) -> Refusal {
+        match self {
+            Self::Unrouted(refusal) => {
+                shared.unrouted.fetch_add(1, Relaxed);
+                refusal
+            }
+            Self::Nobody(target) => {
+                let refusal = Refusal(StatusCode::SERVICE_UNAVAILABLE, "no release takes requests");
+                target.nobody.refused(refusal.0.as_u16(), began.elapsed());
+                refusal
+            }
+        }
+    }
+}
+
 /// Finds the target of a request and chooses a release. Where a step under way leaves no endpoint, and the service says
 /// so, the request waits for one.
 pub(super) async fn route(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) -> Result<Routed, Refusal> {
@@ -114,7 +139,8 @@ pub(super) async fn route(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) ->
             pickable(endpoints, &shared.limits, Instant::now()) == 0
         })
     };
-    let routed = look_up(shared, wanted, head)?;
+    let miss = |miss: Miss| miss.refuse(shared, wanted.began);
+    let routed = look_up(shared, wanted, head).map_err(miss)?;
     if lacks(&routed).is_none() {
         return Ok(routed);
     }
@@ -122,7 +148,7 @@ pub(super) async fn route(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) ->
     let mut waiting: Option<Waiting> = None;
     loop {
         changed.borrow_and_update();
-        let routed = look_up(shared, wanted, head)?;
+        let routed = look_up(shared, wanted, head).map_err(miss)?;
         let Some(hold) = lacks(&routed) else { return Ok(routed) };
         if waiting.is_none() {
             waiting = Waiting::begin(&routed.target.waiting, shared.limits.held);
@@ -160,13 +186,12 @@ fn target(shared: &Shared, door: Option<Door>, host: &str, path: &str) -> Result
             None => Refusal(StatusCode::NOT_FOUND, "no service has this host name"),
         },
     };
-    shared.unrouted.fetch_add(1, Relaxed);
     Err(refusal)
 }
 
-fn look_up(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) -> Result<Routed, Refusal> {
+fn look_up(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) -> Result<Routed, Miss> {
     let &Wanted { door, host, bucket, fresh, .. } = wanted;
-    let target = target(shared, door, host, head.uri.path())?;
+    let target = target(shared, door, host, head.uri.path()).map_err(Miss::Unrouted)?;
     let service = &target.service;
     let split =
         service.releases.iter().any(|r| r.weight.is_some_and(|w| w != Weight::NONE && w != Weight::ALL));
@@ -186,7 +211,7 @@ fn look_up(shared: &Shared, wanted: &Wanted<'_>, head: &Parts) -> Result<Routed,
         Choice::Any => Chosen::Any,
         Choice::Weighted(index) => Chosen::One { index, matched: false },
         Choice::Matched(index) => Chosen::One { index, matched: true },
-        Choice::Nobody => return Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "no release takes requests")),
+        Choice::Nobody => return Err(Miss::Nobody(target)),
     };
     let counters = match release {
         Chosen::Any => &target.nobody,

@@ -51,3 +51,27 @@ fn the_number_of_a_release_stays_while_it_is_counted() {
     assert_eq!(registry.number_of(&web, Digest::of(b"web")), Some(Counter(1)));
     assert_eq!(registry.number_of(&web, Digest::of(b"never")), None);
 }
+
+/// Endpoints that answer are probed as often as the rate permits; one that is in doubt does not wait for them.
+#[test]
+fn probes_of_many_endpoints_have_a_rate() {
+    let (limits, begun) = (Limits::default(), Instant::now());
+    let mut registry = Registry::default();
+    let mut routes = table(1, "web");
+    let one = routes.services[0].endpoints[0].clone();
+    routes.services[0].endpoints =
+        (1..=1000).map(|number| windlass_core::traffic::Endpoint { number, ..one.clone() }).collect();
+    registry.take(routes, &limits, begun).unwrap().put_in_force(&ArcSwap::default());
+    let at = |seconds| begun + Duration::from_secs(seconds);
+    let begin = |at| registry.begin_probes(&limits, at, 10_000, 100);
+    let first = begin(at(10));
+    assert_eq!(first.len(), 1000, "nobody knows whether they answer");
+    for endpoint in &first {
+        endpoint.probed(true, &limits, at(10));
+    }
+    assert_eq!(begin(at(20)).len(), 100);
+    first[500..].iter().for_each(|endpoint| endpoint.set_probe(None, true));
+    let now = begin(at(20));
+    let busy = first[500..].iter().filter(|of| now.iter().any(|one| Arc::ptr_eq(of, one))).count();
+    assert!(now.len() == busy + 100 && busy >= 400, "{busy} of {}", now.len());
+}

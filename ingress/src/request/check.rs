@@ -15,8 +15,11 @@ const fn bad(why: &'static str) -> Refusal {
 /// The host that a request is for, without its port and in lower case.
 ///
 /// # Errors
-/// There is no host or more than one, the target names another one than `Host`, or the framing is ambiguous.
-pub(crate) fn authority<B>(request: &Request<B>) -> Result<String, Refusal> {
+/// It has too many headers, there is no host or more than one, the target names another one than `Host`, or the framing is ambiguous.
+pub(crate) fn authority<B>(request: &Request<B>, most_headers: usize) -> Result<String, Refusal> {
+    if request.headers().len() > most_headers {
+        return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many headers"));
+    }
     if request.method() == Method::CONNECT {
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here"));
     }

@@ -16,7 +16,7 @@ fn request(method: &str, uri: &str, version: Version, headers: &[(&str, &str)]) 
 #[test]
 fn the_host_of_a_request_is_read_from_one_place() {
     let get =
-        |uri: &str, version, headers: &[(&str, &str)]| authority(&request("GET", uri, version, headers));
+        |uri: &str, version, headers: &[(&str, &str)]| authority(&request("GET", uri, version, headers), 100);
     assert_eq!(get("/", Version::HTTP_11, &[("host", "A.b:80")]).as_deref(), Ok("a.b"));
     assert_eq!(get("/", Version::HTTP_11, &[("host", "a.b.")]).as_deref(), Ok("a.b"));
     assert_eq!(get("http://a.b/x", Version::HTTP_11, &[("host", "a.b")]).as_deref(), Ok("a.b"));
@@ -36,10 +36,10 @@ fn an_ambiguous_request_is_refused() {
         ("POST", "/", &[("host", "a"), ("content-length", "1"), ("transfer-encoding", "chunked")]),
     ];
     for (method, uri, headers) in cases {
-        let answer = authority(&request(method, uri, Version::HTTP_11, headers));
+        let answer = authority(&request(method, uri, Version::HTTP_11, headers), 100);
         assert_eq!(answer.map_err(|refusal| refusal.0), Err(StatusCode::BAD_REQUEST), "{uri} {headers:?}");
     }
-    let connect = authority(&request("CONNECT", "a:80", Version::HTTP_11, &[]));
+    let connect = authority(&request("CONNECT", "a:80", Version::HTTP_11, &[]), 100);
     assert_eq!(connect.map_err(|refusal| refusal.0), Err(StatusCode::METHOD_NOT_ALLOWED));
 }
 

@@ -90,7 +90,7 @@ mod tests {
     }
 
     fn eject(endpoint: &Endpoint, now: Instant) {
-        (0..5).for_each(|_| endpoint.failed(&Limits::default(), now));
+        (0..5).for_each(|_| endpoint.failed(now));
     }
 
     /// Ports that are picked by many draws.

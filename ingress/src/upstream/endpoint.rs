@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,14 @@ use super::pool::Pool;
 
 mod cut;
 mod doubt;
+mod eject;
 mod probing;
 mod silence;
 mod state;
 
 pub use doubt::Doubt;
-pub(crate) use probing::Question;
+use eject::Ejection;
+pub(crate) use probing::{Due, Question};
 pub(crate) use silence::{Patience, Wait};
 use state::{Cut, Probing, Silence};
 
@@ -72,16 +74,7 @@ pub(crate) struct Endpoint {
     tunnels: AtomicI64,
     /// Responses that take more than a moment.
     flows: Mutex<Vec<Weak<dyn Flow>>>,
-    /// Consecutive requests that were reset before a response.
-    failures: AtomicU32,
-    /// Consecutive failures to connect.
-    unreached: AtomicU32,
-    /// The number of times in a row that it was left out.
-    ejections: AtomicU32,
-    /// Milliseconds after `born` until which it is left out; 0 if it is not.
-    ejected_until: AtomicU64,
-    /// Whether it was left out because connections to it failed: then one that stands brings it back.
-    unreachable: AtomicBool,
+    ejection: Ejection,
     probing: Probing,
     silence: Silence,
     born: Instant,
@@ -99,11 +92,7 @@ impl Endpoint {
             in_flight: AtomicI64::new(0),
             tunnels: AtomicI64::new(0),
             flows: Mutex::default(),
-            failures: AtomicU32::new(0),
-            unreached: AtomicU32::new(0),
-            ejections: AtomicU32::new(0),
-            ejected_until: AtomicU64::new(0),
-            unreachable: AtomicBool::new(false),
+            ejection: Ejection::new(limits),
             probing: Probing::default(),
             silence: Silence::default(),
             born: now,
@@ -144,7 +133,7 @@ impl Endpoint {
 
     /// Whether it has failed of late: it is left out, or was, and has not answered its last probe.
     fn has_failed(&self, limits: &Limits, now: Instant) -> bool {
-        let doubtful = || self.ejections.load(Relaxed) > 0 && self.failed_its_probe();
+        let doubtful = || self.ejection.has_been() && self.failed_its_probe();
         self.is_left_out(limits, now) || doubtful()
     }
 
@@ -181,93 +170,9 @@ impl Endpoint {
         now.saturating_duration_since(self.born)
     }
 
-    /// Whether it is left out at `now` because requests failed on it, or because it hangs and has a request to answer.
-    pub(crate) fn is_ejected(&self, now: Instant) -> bool {
-        self.is_left_out_until(now) || self.silence.is_tried()
-    }
-
-    /// Whether it is left out at `now` because connections to it failed.
-    pub(crate) fn is_out_of_reach(&self, now: Instant) -> bool {
-        self.unreachable.load(Relaxed) && self.is_left_out_until(now)
-    }
-
-    fn is_left_out_until(&self, now: Instant) -> bool {
-        self.ejected_until.load(Relaxed) > self.millis(now)
-    }
-
     /// Whether it is left out at `now`, for either reason.
     pub(crate) fn is_left_out(&self, limits: &Limits, now: Instant) -> bool {
         self.is_unready(limits) || self.is_ejected(now)
-    }
-
-    /// A connection stood: that ends what failures to connect began, and says nothing of resets.
-    pub(crate) fn reached(&self) {
-        if self.unreached.load(Relaxed) != 0 {
-            self.unreached.store(0, Relaxed);
-        }
-        let was_out = self.unreachable.load(Relaxed) && self.unreachable.swap(false, Relaxed);
-        if was_out && !self.silence.hangs() {
-            self.back();
-        }
-    }
-
-    /// A request was answered.
-    pub(crate) fn answered(&self, now: Instant) {
-        self.heard(now);
-        if self.failures.load(Relaxed) != 0 {
-            self.failures.store(0, Relaxed);
-        }
-        if self.ejections.load(Relaxed) != 0 {
-            self.back();
-        }
-    }
-
-    /// It gets requests again.
-    fn back(&self) {
-        self.ejections.store(0, Relaxed);
-        self.ejected_until.store(0, Relaxed);
-        self.silence.set_hangs(false);
-    }
-
-    /// A connection could not be made.
-    pub(crate) fn unreachable(&self, limits: &Limits, now: Instant) {
-        self.unreached.fetch_add(1, Relaxed);
-        if self.eject(limits, now) {
-            self.unreachable.store(true, Relaxed);
-        }
-    }
-
-    /// A connection was reset before a response.
-    pub(crate) fn failed(&self, limits: &Limits, now: Instant) {
-        self.count_failure(limits, now);
-    }
-
-    /// Counts a request that was not answered. Answers whether the endpoint is left out for it.
-    fn count_failure(&self, limits: &Limits, now: Instant) -> bool {
-        self.failures.fetch_add(1, Relaxed);
-        let ejected = self.eject(limits, now);
-        if ejected {
-            self.unreachable.store(false, Relaxed);
-        }
-        ejected
-    }
-
-    /// Leaves it out after `eject_after` failures in a row, each time twice as long. Answers whether it was.
-    fn eject(&self, limits: &Limits, now: Instant) -> bool {
-        let failures = self.failures.load(Relaxed) + self.unreached.load(Relaxed);
-        if failures < limits.eject_after || self.is_ejected(now) {
-            return false;
-        }
-        self.leave_out(limits, now);
-        true
-    }
-
-    fn leave_out(&self, limits: &Limits, now: Instant) {
-        let before = self.ejections.fetch_add(1, Relaxed).min(16);
-        let pause = limits.eject.saturating_mul(1 << before).min(limits.eject_most);
-        self.ejected_until.store(self.millis(now + pause), Relaxed);
-        self.failures.store(0, Relaxed);
-        self.unreached.store(0, Relaxed);
     }
 
     /// Lets a body be ended from here.

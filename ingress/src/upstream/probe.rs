@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -16,7 +16,7 @@ use crate::limits::Limits;
 
 use super::endpoint::{Endpoint, Question};
 
-/// Probes at once: enough for ten thousand endpoints, each every ten seconds.
+/// Probes at once.
 const MOST: usize = 1024;
 /// Looks for due endpoints in the shortest interval.
 const LOOKS: u32 = 8;
@@ -35,7 +35,9 @@ impl Ingress {
     /// frames if it speaks HTTP/2, else by a connection.
     pub async fn probe(&self, cancel: CancellationToken) {
         let limits = &self.0.limits;
-        let mut look = tokio::time::interval(limits.probe.min(limits.probe_busy) / LOOKS);
+        let every = limits.probe.min(limits.probe_busy) / LOOKS;
+        let resting = share(limits.probe_rate, every);
+        let mut look = tokio::time::interval(every);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut probes = JoinSet::new();
         loop {
@@ -44,8 +46,8 @@ impl Ingress {
                 Some(_) = probes.join_next() => continue,
                 _ = look.tick() => {}
             }
-            let due =
-                self.0.registry().begin_probes(limits, Instant::now(), MOST.saturating_sub(probes.len()));
+            let most = MOST.saturating_sub(probes.len());
+            let due = self.0.registry().begin_probes(limits, Instant::now(), most, resting);
             for endpoint in due {
                 let ingress = self.clone();
                 probes.spawn(async move {
@@ -56,6 +58,12 @@ impl Ingress {
             }
         }
     }
+}
+
+/// The part of a number for each second that falls on `time`, at least one.
+fn share(rate: u32, time: Duration) -> usize {
+    let share = u128::from(rate) * time.as_millis() / 1000;
+    usize::try_from(share).unwrap_or(usize::MAX).max(1)
 }
 
 /// Probes an endpoint. Answers whether one that stands by answers from now on, which requests may wait for.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use windlass_core::traffic::{EndpointState, Hold};
 use windlass_ingress::Limits;
 
+use super::grpc::{call, connect};
 use super::world::*;
 
 /// An address at which nobody listens.
@@ -77,6 +80,20 @@ async fn an_endpoint_that_resets_or_babbles_is_left_out() {
     }
 }
 
+#[tokio::test]
+async fn an_endpoint_that_breaks_bodies_off_is_left_out() {
+    let mut tasks = JoinSet::new();
+    let web = server(&mut tasks, "one").await;
+    let breaks = says(&mut tasks, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[breaks, web])).unwrap();
+    let mut cut = 0;
+    for _ in 0..60 {
+        cut += usize::from(world.get("/").await.1 == b"abc");
+    }
+    assert!((5..=8).contains(&cut), "{cut} of 60 were cut");
+}
+
 /// A canary that begins every response well and breaks it off.
 #[tokio::test]
 async fn a_response_that_the_endpoint_breaks_off_is_an_error() {
@@ -104,6 +121,21 @@ async fn what_came_before_an_error_reaches_the_client() {
     let answer = String::from_utf8_lossy(client.pending());
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("3\r\nabc\r\n"), "{answer}");
     until("it is counted", || world.counters(1).broken == 1).await;
+}
+
+#[tokio::test]
+async fn what_came_before_an_error_reaches_a_client_of_http2() {
+    let mut tasks = JoinSet::new();
+    let breaks = says(&mut tasks, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").await;
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[breaks])).unwrap();
+    let mut sender = connect(&world, &mut tasks).await;
+    for _ in 0..50 {
+        let response = sender.send_request(call(Empty::<Bytes>::new())).await.expect("the head comes");
+        let mut body = response.into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
+        assert!(body.frame().await.unwrap().is_err(), "it ended as if it were whole");
+    }
 }
 
 /// A response with trailers is whole, and its connection takes the next request.

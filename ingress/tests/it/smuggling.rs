@@ -78,6 +78,8 @@ async fn ambiguous_requests_never_reach_an_endpoint_as_they_are() {
         assert!(head.starts_with("http/1.1 40"), "{what}: {head}");
         assert!(seen.try_recv().is_err(), "{what} reached the endpoint");
     }
+    let count = u64::try_from(refused.len()).unwrap();
+    until("each is counted", || world.ingress.bad_requests() == count).await;
     let coded = "POST / HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
     let (head, _) = world.ask(coded).await;
     assert!(head.starts_with("http/1.1 501") && head.contains("connection: close"), "{head}");

@@ -118,6 +118,25 @@ async fn an_upload_keeps_an_answer_alive_that_waits_for_it() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_end_no_connection() {
+    let mut tasks = JoinSet::new();
+    let world = World::start(Limits::default()).await;
+    world.ingress.take(pool(1, &[server(&mut tasks, "one").await])).unwrap();
+    let mut client = RawClient::connect(world.address).await;
+    for _ in 0..3 {
+        client
+            .write(
+                "POST /echo HTTP/1.1\r\nHost: web.example\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n\
+                 3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n",
+            )
+            .await;
+        let (head, body) = client.response().await;
+        assert!(head.starts_with("http/1.1 200") && !head.contains("connection: close"), "{head}");
+        assert!(body.ends_with(b"abc"));
+    }
+}
+
+#[tokio::test]
 async fn an_upload_that_stops_is_told_so() {
     let mut tasks = JoinSet::new();
     let web = server(&mut tasks, "one").await;

@@ -86,6 +86,7 @@ impl Ingress {
             refused: BTreeMap::new(),
             services: services.collect(),
             unrouted: 0,
+            bad_requests: 0,
             cut_services: 0,
         };
         pb::IngressReport { report: encode(&report) }

@@ -28,6 +28,7 @@ pub(super) fn report(process: u64, unrouted: u64) -> Up {
         refused: BTreeMap::new(),
         services: BTreeMap::new(),
         unrouted,
+        bad_requests: 0,
         cut_services: 0,
     }))
 }

@@ -114,6 +114,7 @@ pub(crate) fn busy_ingress(seq: u64, busy: &[(u16, Digest)]) -> Ingress {
         refused: BTreeMap::new(),
         services: BTreeMap::from([("production/web".parse().unwrap(), web)]),
         unrouted: 0,
+        bad_requests: 0,
         cut_services: 0,
     };
     let in_force =

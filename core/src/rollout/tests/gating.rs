@@ -120,6 +120,7 @@ impl Canary {
             refused: BTreeMap::new(),
             services: BTreeMap::from([(id.clone(), service)]),
             unrouted: 0,
+            bad_requests: 0,
             cut_services: 0,
         };
         let both = [&self.midway.r1, &self.midway.r2].map(|release| reference(release).digest);

@@ -76,6 +76,7 @@ impl Trial {
                 ServiceTraffic { releases, ..ServiceTraffic::default() },
             )]),
             unrouted: 0,
+            bad_requests: 0,
             cut_services: 0,
         };
         let both = [&self.midway.r1, &self.midway.r2].map(|release| reference(release).digest);

@@ -14,6 +14,7 @@ fn report() -> IngressReport {
         refused: BTreeMap::new(),
         services: BTreeMap::new(),
         unrouted: 0,
+        bad_requests: 0,
         cut_services: 0,
     }
 }

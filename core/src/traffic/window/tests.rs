@@ -43,6 +43,7 @@ fn report(process: u64, began: i64, now: i64, counts: Counts) -> IngressReport {
         refused: BTreeMap::new(),
         services: BTreeMap::from([(service(), of)]),
         unrouted: 0,
+        bad_requests: 0,
         cut_services: 0,
     }
 }

@@ -108,10 +108,14 @@ fn an_ingress_is_behind_once_it_has_lasted() {
     view.ingresses[3].wanted = 109;
     let states = |after: Duration| -> Vec<&str> {
         let now = view.issued_at + after;
-        view.ingresses.iter().map(|ingress| ingress.state(view.issued_at, now)).collect()
+        view.ingresses.iter().map(|ingress| ingress.state(view.issued_at, now).as_str()).collect()
     };
     let refusing = IngressView { refused: Some("it lies".to_owned()), ..view.ingresses[1].clone() };
-    assert_eq!(refusing.state(view.issued_at, view.issued_at), "behind", "what it refuses it does not take");
+    assert_eq!(
+        refusing.state(view.issued_at, view.issued_at),
+        IngressState::Behind,
+        "what it refuses it does not take"
+    );
     assert_eq!(states(Duration::ZERO), ["current", "updating", "updating", "behind"], "one lacks 101");
     let almost = BEHIND - Duration::from_millis(1);
     assert_eq!(states(almost), ["current", "updating", "updating", "behind"]);
@@ -123,7 +127,7 @@ fn an_ingress_is_behind_once_it_has_lasted() {
     let crate::view::RowView::Ingress(row) = serde_json::from_value(row).unwrap() else {
         panic!("no ingress")
     };
-    assert_eq!(row.state(view.issued_at), "behind");
+    assert_eq!(row.state(view.issued_at), IngressState::Behind);
 }
 
 #[test]
@@ -152,6 +156,18 @@ fn endpoints_of_hosts_that_are_silent_are_marked() {
     assert_eq!(shown(Liveness::Connected), ("serving".to_owned(), None, None, 1));
     assert_eq!(shown(Liveness::Suspect), ("serving".to_owned(), Some(Liveness::Suspect), seen, 1));
     assert_eq!(shown(Liveness::Lost), ("serving".to_owned(), Some(Liveness::Lost), seen, 0));
+}
+
+#[test]
+fn an_ingress_of_a_silent_host_is_marked() {
+    let shown = |liveness: Liveness| {
+        let ingresses = [("edge-1", Some((17, 0)))];
+        let view = routes(&traffic(false, true, &ingresses), &"production".parse().unwrap(), None).unwrap();
+        let view = view.with_hosts(|_| (liveness, Some(Timestamp::ZERO)));
+        (view.ingresses[0].host_state, view.ingresses[0].as_of)
+    };
+    assert_eq!(shown(Liveness::Connected), (None, None));
+    assert_eq!(shown(Liveness::Lost), (Some(Liveness::Lost), Some(Timestamp::ZERO)));
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn ingress(row: &IngressRow, now: Timestamp) -> Vec<Key<'_>> {
     vec![
         words(of.host.as_str()),
         words(row.environment.as_str()),
-        words(row.state(now)),
+        words(row.state(now).as_str()),
         count(Some(of.wanted)),
         count(of.acknowledged),
         count(Some(of.in_flight)),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{EndpointView, IngressView, RecentView, RoutedView, RoutesView};
+use super::super::{EndpointView, IngressState, IngressView, RecentView, RoutedView, RoutesView};
 use super::{PARTS, RowView};
 use crate::id::{Counter, EnvironmentId, ServiceName};
 use crate::time::Timestamp;
@@ -46,8 +46,8 @@ const fn long_ago() -> Timestamp {
 }
 
 impl IngressRow {
-    /// `current`, `updating` or `behind`.
-    pub fn state(&self, now: Timestamp) -> &'static str {
+    /// Its table beside the newest one, as far as it has told.
+    pub fn state(&self, now: Timestamp) -> IngressState {
         self.ingress.state(self.issued_at, now)
     }
 }

@@ -1,7 +1,6 @@
 //! The knowledge of endpoints that fail, for the process that takes over: it would learn it anew from requests.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use windlass_core::Digest;
 
 use crate::limits::Limits;
 
+use super::eject::Ejected;
 use super::{Endpoint, EndpointKey, ProtocolKind};
 
 /// An endpoint that fails, as one process tells the next.
@@ -47,14 +47,15 @@ impl Doubt {
 impl Endpoint {
     /// Its failures, if it is left out or was and has not answered since.
     pub(crate) fn doubt(&self, limits: &Limits, now: Instant) -> Option<Doubt> {
+        let Ejected { times, left, unreachable } = self.ejected(now);
         let doubt = Doubt {
             address: self.key.address,
             release: self.key.release,
             http2: self.key.protocol == ProtocolKind::Http2,
             unready: self.is_unready(limits),
-            ejections: self.ejections.load(Relaxed),
-            left_out: self.ejected_until.load(Relaxed).saturating_sub(self.millis(now)),
-            unreachable: self.unreachable.load(Relaxed),
+            ejections: times,
+            left_out: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            unreachable,
             hangs: self.silence.hangs(),
         };
         (doubt.unready || doubt.ejections > 0 || doubt.hangs).then_some(doubt)
@@ -62,18 +63,14 @@ impl Endpoint {
 
     /// Takes the failures that another process saw. What this one has seen by itself counts more.
     pub(crate) fn take_doubt(&self, doubt: &Doubt, limits: &Limits, now: Instant) {
-        if self.is_proven() || self.ejections.load(Relaxed) > 0 {
+        if self.is_proven() || self.ejection.has_been() {
             return;
         }
         if doubt.unready {
             self.give_up(limits);
         }
-        let left = Duration::from_millis(doubt.left_out).min(limits.eject_most);
-        if !left.is_zero() {
-            self.ejected_until.store(self.millis(now + left), Relaxed);
-        }
-        self.ejections.store(doubt.ejections, Relaxed);
-        self.unreachable.store(doubt.unreachable, Relaxed);
+        let &Doubt { ejections: times, unreachable, .. } = doubt;
+        self.take_ejection(Ejected { times, left: Duration::from_millis(doubt.left_out), unreachable }, now);
         self.silence.set_hangs(doubt.hangs);
     }
 }
@@ -93,7 +90,7 @@ mod tests {
         let (limits, now) = (Limits::default(), Instant::now());
         let before = endpoint(now);
         assert_eq!(before.doubt(&limits, now), None);
-        (0..limits.eject_after).for_each(|_| before.unreachable(&limits, now));
+        (0..limits.eject_after).for_each(|_| before.unreachable(now));
         let later = now + limits.eject / 2;
         let doubt = told(&before, &limits, later).unwrap();
 

@@ -1,5 +1,6 @@
 //! The probes of an endpoint: how it is asked, when, and what its answers say.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -20,6 +21,15 @@ pub(crate) enum Question {
     Get(Arc<String>),
     /// By the first frames of HTTP/2.
     Settings,
+}
+
+/// The turn of a probe that is due, with the milliseconds for which it has been: the smallest comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// The answer may change where requests go: none has come so far, the last one did not, or a release is replaced.
+    Awaited(Reverse<u64>),
+    /// Nothing makes one doubt the endpoint.
+    Resting(Reverse<u64>),
 }
 
 impl Endpoint {
@@ -77,24 +87,27 @@ impl Endpoint {
         self.probing.suspect.store(true, Relaxed);
     }
 
-    /// If its next probe is due: for how long, in milliseconds. One in whose favour it stands by is awaited.
-    pub(crate) fn probe_due(&self, limits: &Limits, now: Instant) -> Option<u64> {
+    /// The turn of its next probe, if that is due. One in whose favour it stands by is awaited.
+    pub(crate) fn probe_due(&self, limits: &Limits, now: Instant) -> Option<Due> {
         let of = &self.probing;
         if of.under_way.load(Relaxed) {
             return None;
         }
         if of.suspect.load(Relaxed) {
-            return Some(u64::MAX);
+            return Some(Due::Awaited(Reverse(u64::MAX)));
         }
         let awaited = self.standby.load().as_ref().is_some_and(|of| of.is_open(limits, now));
         let doubted = self.failed_its_probe() && !self.is_unready(limits);
-        let every = match of.busy.load(Relaxed) {
+        let busy = of.busy.load(Relaxed);
+        let every = match busy {
             _ if doubted || (awaited && !self.is_proven()) => limits.probe_busy / SOON,
             true => limits.probe_busy,
             false => limits.probe,
         };
         let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
-        self.millis(now).saturating_sub(of.began_at.load(Relaxed)).checked_sub(every)
+        let since = self.millis(now).saturating_sub(of.began_at.load(Relaxed)).checked_sub(every)?;
+        let rests = self.is_proven() && !busy && !awaited && !self.ejection.has_been();
+        Some(if rests { Due::Resting(Reverse(since)) } else { Due::Awaited(Reverse(since)) })
     }
 
     /// A probe begins.

@@ -107,7 +107,7 @@ impl<'r> Wait<'r> {
         }
         self.counted.store(true, Relaxed);
         let mut changed = self.endpoint.silence.changed.subscribe();
-        self.endpoint.overdue(self.limits, Instant::now());
+        self.endpoint.overdue(Instant::now());
         loop {
             let now = Instant::now();
             let others = || self.patience.others.iter().any(|other| self.is_well(other, now));
@@ -136,7 +136,7 @@ impl Drop for Wait<'_> {
         let Some(after) = self.patience.after.filter(|_| !self.counted.load(Relaxed)) else { return };
         // A client that has no patience tells as much as one that has.
         if self.silent_since().is_some_and(|since| since.elapsed() >= after / 2) {
-            self.endpoint.overdue(self.limits, Instant::now());
+            self.endpoint.overdue(Instant::now());
         }
     }
 }
@@ -157,19 +157,19 @@ impl Endpoint {
     }
 
     /// A request has waited for too long, and nobody was answered meanwhile. Where a probe tells more, it is asked at once.
-    pub(super) fn overdue(&self, limits: &Limits, now: Instant) {
+    pub(super) fn overdue(&self, now: Instant) {
         if self.answers_for_itself() {
             self.suspect();
         } else if !self.silence.hangs() {
-            self.late(limits, now);
+            self.late(now);
         } else if !self.is_left_out_until(now) {
-            self.leave_out(limits, now);
+            self.leave_out(now);
         }
     }
 
     /// A request was not answered in time.
-    pub(crate) fn late(&self, limits: &Limits, now: Instant) {
-        if self.count_failure(limits, now) {
+    pub(crate) fn late(&self, now: Instant) {
+        if self.count_failure(now) {
             self.silence.set_hangs(true);
         }
     }

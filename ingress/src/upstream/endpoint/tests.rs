@@ -13,12 +13,12 @@ pub(super) fn endpoint(now: Instant) -> Arc<Endpoint> {
 
 #[test]
 fn five_failures_in_a_row_eject_for_longer_each_time() {
-    let (limits, now) = (Limits::default(), Instant::now());
+    let now = Instant::now();
     let endpoint = endpoint(now);
-    let fail = |at| (0..5).for_each(|_| endpoint.failed(&limits, at));
-    (0..4).for_each(|_| endpoint.failed(&limits, now));
+    let fail = |at| (0..5).for_each(|_| endpoint.failed(at));
+    (0..4).for_each(|_| endpoint.failed(now));
     assert!(!endpoint.is_ejected(now));
-    endpoint.failed(&limits, now);
+    endpoint.failed(now);
     assert!(endpoint.is_ejected(now + Duration::from_secs(9)));
     let later = now + Duration::from_secs(11);
     assert!(!endpoint.is_ejected(later));
@@ -28,10 +28,30 @@ fn five_failures_in_a_row_eject_for_longer_each_time() {
 }
 
 #[test]
-fn an_answer_brings_an_endpoint_back_at_once() {
-    let (limits, now) = (Limits::default(), Instant::now());
+fn broken_bodies_in_a_row_eject_for_longer_each_time() {
+    let now = Instant::now();
     let endpoint = endpoint(now);
-    (0..5).for_each(|_| endpoint.failed(&limits, now));
+    (0..4).for_each(|_| endpoint.broke_off(now));
+    endpoint.answered_whole();
+    for _ in 0..5 {
+        assert!(!endpoint.is_ejected(now));
+        endpoint.answered(now);
+        endpoint.broke_off(now);
+    }
+    assert!(endpoint.is_ejected(now));
+    let later = now + Duration::from_secs(11);
+    endpoint.answered(later);
+    endpoint.broke_off(later);
+    assert!(endpoint.is_ejected(later + Duration::from_secs(19)), "one more is enough");
+    endpoint.answered_whole();
+    assert!(!endpoint.is_ejected(later), "a whole response brings it back");
+}
+
+#[test]
+fn an_answer_brings_an_endpoint_back_at_once() {
+    let now = Instant::now();
+    let endpoint = endpoint(now);
+    (0..5).for_each(|_| endpoint.failed(now));
     endpoint.reached();
     assert!(endpoint.is_ejected(now), "connections stood all the time");
     endpoint.answered(now);
@@ -40,14 +60,14 @@ fn an_answer_brings_an_endpoint_back_at_once() {
 
 #[test]
 fn a_connection_takes_back_only_failures_to_connect() {
-    let (limits, now) = (Limits::default(), Instant::now());
+    let now = Instant::now();
     let endpoint = endpoint(now);
-    (0..4).for_each(|_| endpoint.unreachable(&limits, now));
+    (0..4).for_each(|_| endpoint.unreachable(now));
     endpoint.reached();
-    (0..4).for_each(|_| endpoint.failed(&limits, now));
+    (0..4).for_each(|_| endpoint.failed(now));
     endpoint.reached();
     assert!(!endpoint.is_ejected(now));
-    endpoint.failed(&limits, now);
+    endpoint.failed(now);
     assert!(endpoint.is_ejected(now), "five resets in a row");
 }
 
@@ -65,8 +85,8 @@ fn two_unanswered_probes_make_an_endpoint_unready() {
 fn a_probe_brings_back_what_could_not_be_reached() {
     let (limits, now) = (Limits::default(), Instant::now());
     let (silent, resets) = (endpoint(now), endpoint(now));
-    (0..5).for_each(|_| silent.unreachable(&limits, now));
-    (0..5).for_each(|_| resets.failed(&limits, now));
+    (0..5).for_each(|_| silent.unreachable(now));
+    (0..5).for_each(|_| resets.failed(now));
     assert!(silent.is_ejected(now) && resets.is_ejected(now));
     silent.probed(true, &limits, now);
     resets.probed(true, &limits, now);
@@ -104,7 +124,7 @@ fn a_doubted_endpoint_is_probed_at_once_and_again_soon() {
     let at = |millis| now + Duration::from_millis(millis);
     endpoint.set_probe(Some(&"/health".to_owned()), false);
     assert!(!probe(&endpoint, true, at(100)));
-    endpoint.overdue(&Limits::default(), at(100));
+    endpoint.overdue(at(100));
     assert!(probe(&endpoint, false, at(100)), "a request has waited for too long");
     assert!(!probe(&endpoint, false, at(600)) && probe(&endpoint, false, at(800)), "it failed once");
     assert!(endpoint.is_unready(&Limits::default()));
@@ -117,14 +137,14 @@ fn one_that_hangs_gets_one_request_at_a_time() {
     let endpoint = endpoint(now);
     let upload = Upload::none();
     let patience = Patience::of(&[], &[], false, &limits);
-    (0..4).for_each(|_| endpoint.overdue(&limits, now));
+    (0..4).for_each(|_| endpoint.overdue(now));
     assert!(!endpoint.is_ejected(now));
-    endpoint.overdue(&limits, now);
+    endpoint.overdue(now);
     let later = now + Duration::from_secs(11);
     assert!(endpoint.is_ejected(now) && !endpoint.is_ejected(later));
     let one = Wait::begin(&endpoint, &upload, &limits, patience);
     assert!(endpoint.is_ejected(later), "that one shall show it");
-    endpoint.overdue(&limits, later);
+    endpoint.overdue(later);
     let waited = later + Duration::from_secs(19);
     drop(one);
     assert!(endpoint.is_ejected(waited) && !endpoint.is_ejected(waited + Duration::from_secs(2)));

@@ -232,6 +232,7 @@ impl Proxy {
             refused: BTreeMap::new(),
             services: routes.map(|routes| self.services(&routes)).unwrap_or_default(),
             unrouted: 0,
+            bad_requests: 0,
             cut_services: 0,
         })
     }

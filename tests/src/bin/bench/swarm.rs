@@ -83,8 +83,8 @@ impl<'a> Swarm<'a> {
         Ok(swarm)
     }
 
-    /// Ends the service and the swarm. Its ten start a program twice a second for their health, which would take more
-    /// than one processor from whatever is measured beside them.
+    /// Ends the service and the swarm. Its ten start a program twice a second each for their health: a good part of two
+    /// processors, which what is measured beside them would lack.
     pub(crate) fn leave(self) -> Result<()> {
         self.host.engine.ask("POST", "/swarm/leave?force=true", "")?;
         let deadline = Instant::now() + Duration::from_secs(60);
