@@ -139,8 +139,9 @@ pub(super) async fn attempt(
             SendFailure::TooLarge | SendFailure::Stalled | SendFailure::BrokenOff => false,
         };
         let refused = matches!(failure, SendFailure::Refused);
-        // Another endpoint answers, so that this is the share of requests that it has anyway.
-        let free = matches!(failure, SendFailure::Hangs);
+        // Another endpoint answers, or nobody has had anything of it: the next one gets no more than its share of requests.
+        let free =
+            matches!(failure, SendFailure::Hangs | SendFailure::Unsent(Unsent::Connect | Unsent::Stale));
         last = match failure {
             SendFailure::Unsent(Unsent::Full) => Failure::Full,
             // The standby was only tried for want of another endpoint: the failure before counts.

@@ -10,7 +10,8 @@ use crate::limits::Limits;
 /// nobody else, whatever its probes say.
 ///
 /// Ejected and unready endpoints are left out while others are there, and at most half of them: where more are ejected, the
-/// trouble is more likely ours, and all of them count again.
+/// trouble is more likely ours, and all of them count again. Those to which no connection can be made count neither as there nor
+/// as left out: a request that goes to one of them does not arrive, whosever trouble it is.
 pub(crate) fn pick(
     endpoints: &[Arc<Endpoint>],
     tried: &[Arc<Endpoint>],
@@ -25,8 +26,9 @@ pub(crate) fn pick(
     let takes = |endpoint: &Arc<Endpoint>| {
         endpoint.takes(limits, now) && !replaced.iter().any(|first| Arc::ptr_eq(first, endpoint))
     };
-    let ejected = endpoints.iter().filter(|e| takes(e) && e.is_left_out(limits, now)).count();
-    let alive = endpoints.iter().filter(|e| takes(e)).count();
+    let within_reach = |e: &Arc<Endpoint>| takes(e) && !e.is_beyond_reach(limits, now);
+    let ejected = endpoints.iter().filter(|e| within_reach(e) && e.is_left_out(limits, now)).count();
+    let alive = endpoints.iter().filter(|e| within_reach(e)).count();
     let believe = ejected * 2 <= alive;
     let is_tried = |endpoint: &Arc<Endpoint>| tried.iter().any(|other| Arc::ptr_eq(other, endpoint));
     let standby = |proven: bool| {
@@ -34,7 +36,7 @@ pub(crate) fn pick(
         endpoints.iter().find(stands_by).cloned()
     };
     let fits = |endpoint: &&Arc<Endpoint>| {
-        let left_out = !takes(endpoint) || (believe && endpoint.is_left_out(limits, now));
+        let left_out = !within_reach(endpoint) || (believe && endpoint.is_left_out(limits, now));
         !left_out && !is_tried(endpoint)
     };
     let count = endpoints.iter().filter(fits).count();
@@ -43,12 +45,18 @@ pub(crate) fn pick(
         endpoints.iter().filter(fits).nth(n)
     };
     match count {
-        0 if believe && ejected > 0 => {
-            // Only ejected ones are left: better one of those than none.
+        0 => {
+            // Only ones that are left out are there: better one of those than none, and one that can be reached before the others.
             let left = |e: &&Arc<Endpoint>| takes(e) && !is_tried(e);
-            standby(true).or_else(|| endpoints.iter().find(left).cloned()).or_else(|| standby(false))
+            let reached = || endpoints.iter().filter(left).find(|e| within_reach(e));
+            let any = || {
+                let count =
+                    u64::try_from(endpoints.iter().filter(left).count()).ok().filter(|count| *count > 0)?;
+                endpoints.iter().filter(left).nth(usize::try_from(random % count).ok()?)
+            };
+            let left_out = || reached().or_else(any).cloned();
+            standby(true).or_else(left_out).or_else(|| standby(false))
         }
-        0 => standby(true).or_else(|| standby(false)),
         1 => nth(0).cloned(),
         _ => {
             let (low, high) = (random & 0xffff_ffff, random >> 32);
@@ -145,6 +153,26 @@ mod tests {
         let one = endpoints(1, now);
         eject(&one[0], now);
         assert_eq!(picked(&one, &[], now), [1].into());
+    }
+
+    /// A host that is cut off reaches its own instances alone, and one of these fails.
+    #[test]
+    fn what_cannot_be_reached_is_left_out_beyond_half() {
+        let (now, limits) = (Instant::now(), Limits::default());
+        let all = endpoints(4, now);
+        (0..5).for_each(|_| all[0].unreachable(now));
+        all[1].probe_reached(false);
+        assert!((0..2).any(|_| all[1].probed(false, &limits, now)));
+        assert_eq!(picked(&all, &[], now), [3, 4].into());
+        (0..5).for_each(|_| all[2].unreachable(now));
+        assert_eq!(picked(&all, &[], now), [4].into());
+        assert_eq!(
+            picked(&all, &[Arc::clone(&all[3])], now),
+            [1, 2, 3].into(),
+            "better one of those than none"
+        );
+        eject(&all[3], now);
+        assert_eq!(picked(&all, &[], now), [4].into(), "that one can be reached");
     }
 
     #[test]

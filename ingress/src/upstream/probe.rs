@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::ingress::Ingress;
@@ -68,9 +68,7 @@ fn share(rate: u32, time: Duration) -> usize {
 
 /// Probes an endpoint. Answers whether one that stands by answers from now on, which requests may wait for.
 async fn probe(endpoint: &Arc<Endpoint>, limits: &Limits) -> bool {
-    let question = endpoint.question();
-    let answered = timeout(limits.probe_timeout, ask(endpoint.key.address, &question));
-    let ready = matches!(answered.await, Ok(Ok(true)));
+    let ready = ask(endpoint, Instant::now() + limits.probe_timeout).await;
     let (address, release) = (endpoint.key.address, endpoint.key.release.short());
     let answers_now = ready && !endpoint.is_proven();
     let changes = endpoint.probed(ready, limits, Instant::now());
@@ -90,14 +88,20 @@ async fn probe(endpoint: &Arc<Endpoint>, limits: &Limits) -> bool {
     false
 }
 
-/// Whether the endpoint is ready.
-async fn ask(address: SocketAddr, question: &Question) -> io::Result<bool> {
-    let mut stream = TcpStream::connect(address).await?;
-    match question {
-        Question::Connect => Ok(true),
-        Question::Get(path) => get(&mut stream, address, path).await,
-        Question::Settings => settings(&mut stream).await,
-    }
+/// Whether the endpoint is ready, as far as it answers before `until`.
+async fn ask(endpoint: &Endpoint, until: Instant) -> bool {
+    let address = endpoint.key.address;
+    let connected = timeout_at(until.into(), TcpStream::connect(address)).await;
+    endpoint.probe_reached(matches!(connected, Ok(Ok(_))));
+    let Ok(Ok(mut stream)) = connected else { return false };
+    let answered = async {
+        match endpoint.question() {
+            Question::Connect => Ok(true),
+            Question::Get(path) => get(&mut stream, address, &path).await,
+            Question::Settings => settings(&mut stream).await,
+        }
+    };
+    matches!(timeout_at(until.into(), answered).await, Ok(Ok(true)))
 }
 
 /// Only the status of the answer counts.

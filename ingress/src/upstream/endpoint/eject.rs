@@ -165,6 +165,11 @@ impl Endpoint {
         of.until.store(self.millis(now + pause), Relaxed);
         of.failures.store(0, Relaxed);
         of.unreached.store(0, Relaxed);
+        let (address, release) = (self.key.address, self.key.release.short());
+        tracing::warn!(
+            %address, release, ?pause,
+            "requests to an endpoint failed several times in a row; it gets none for a while, as long as others do"
+        );
     }
 
     /// Its ejection, for the next process.

@@ -43,6 +43,16 @@ impl Endpoint {
         self.probing.unanswered.load(Relaxed) >= limits.unready_after
     }
 
+    /// Tells whether a connection was made for its last probe.
+    pub(crate) fn probe_reached(&self, reached: bool) {
+        self.probing.unreached.store(!reached, Relaxed);
+    }
+
+    /// Whether no connection can be made to it: requests failed by that, or probes do.
+    pub(crate) fn is_beyond_reach(&self, limits: &Limits, now: Instant) -> bool {
+        self.is_out_of_reach(now) || (self.is_unready(limits) && self.probing.unreached.load(Relaxed))
+    }
+
     /// Forgets the answer to its last probe, and has it probed at once.
     pub(super) fn doubt_probe(&self) {
         self.probing.proven.store(false, Relaxed);

@@ -24,6 +24,8 @@ pub(super) struct Probing {
     pub(super) suspect: AtomicBool,
     /// Its last probe was answered.
     pub(super) proven: AtomicBool,
+    /// The last probe could not be sent: no connection was made.
+    pub(super) unreached: AtomicBool,
     /// Probes in a row that failed.
     pub(super) unanswered: AtomicU32,
 }
