@@ -142,8 +142,10 @@ impl Refusal for ReleaseError {
             | Self::BelowFloor { .. } => Code::PermissionDenied,
             Self::Version(_) => Code::InvalidArgument,
             Self::Counter { .. } => Code::Aborted,
-            Self::Reused { .. } | Self::NameTaken { .. } | Self::NameElsewhere { .. } => Code::AlreadyExists,
-            Self::Start(StartError::Active { .. })
+            Self::Reused { .. } => Code::AlreadyExists,
+            Self::NameTaken { .. }
+            | Self::NameElsewhere { .. }
+            | Self::Start(StartError::Active { .. })
             | Self::TrustExpired(_)
             | Self::FromTheFuture { .. }
             | Self::SignaturesExpired { .. }

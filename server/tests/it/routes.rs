@@ -225,11 +225,15 @@ async fn two_services_of_an_environment_cannot_have_one_name() {
     let mut other = first;
     other.service = "api".parse().unwrap();
     let refused = control.submit_release(request(&fleet, &other)).await.unwrap_err();
-    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert_eq!(refused.code(), Code::FailedPrecondition);
     assert_eq!(refused.message(), "`web.example.com/` leads to the service `web` already");
     let payload = serde_json::to_vec(&other).unwrap().into();
     let preview = pb::PreviewRequest { release: payload, ..Default::default() };
-    assert_eq!(control.preview(preview).await.unwrap_err().code(), Code::AlreadyExists, "and `plan` says so");
+    assert_eq!(
+        control.preview(preview).await.unwrap_err().code(),
+        Code::FailedPrecondition,
+        "and `plan` says so"
+    );
     other.spec.traffic.routes[0].path = "/v1".to_owned();
     control.submit_release(request(&fleet, &other)).await.unwrap();
 }
@@ -249,7 +253,7 @@ async fn two_environments_of_an_ingress_cannot_have_one_name() {
     let payload = serde_json::to_vec(&other).unwrap().into();
     let preview = pb::PreviewRequest { release: payload, ..Default::default() };
     let refused = control.preview(preview).await.unwrap_err();
-    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert_eq!(refused.code(), Code::FailedPrecondition);
     let said = "leads to `default/web` already, and the ingress of web-1 serves both environments";
     assert!(refused.message().ends_with(said), "{}", refused.message());
 }
