@@ -31,9 +31,17 @@ pub(super) fn fixed(number: Number, digits: usize) -> String {
     format!("{:.digits$}", number.get())
 }
 
-/// `312 ms`.
+/// How far a number is above another one: `0.25 points more`, `3 ms less`.
+pub(super) fn beside(more: Number, digits: usize, unit: &str) -> String {
+    let word = if more.get() < 0.0 { "less" } else { "more" };
+    format!("{:.digits$} {unit} {word}", more.get().abs())
+}
+
+/// `312 ms`, `1.06 ms`.
 pub(super) fn ms(duration: Duration) -> String {
-    format!("{} ms", duration.as_millis())
+    let millis = duration.as_secs_f64() * 1000.0;
+    let digits = if duration < Duration::from_millis(10) { 2 } else { 0 };
+    format!("{millis:.digits$} ms")
 }
 
 /// The length of the window, to the second.
@@ -54,8 +62,8 @@ impl Judged {
     /// All that it was made from, a line each.
     pub fn lines(&self) -> Vec<String> {
         let Asked { question, from, until, at_once, look, looks, release, against, .. } = &self.asked;
-        let kind = if *at_once { "the step so far" } else { "window" };
-        let mut lines = vec![format!("{} over the {kind} from {from} until {until}", question.ask.as_str())];
+        let kind = if *at_once { "the step so far" } else { "the window" };
+        let mut lines = vec![format!("{} over {kind} from {from} until {until}", question.ask.as_str())];
         match &self.facts {
             Facts::Requests { new, old, reporting, ingresses, faults } => {
                 lines.push(of_tally(&format!("release {release}"), new));
@@ -90,10 +98,15 @@ impl Judged {
 }
 
 fn of_tally(whose: &str, tally: &Tally) -> String {
-    let Tally { client_gone, broken, .. } = tally;
+    let Tally { client_gone, broken, grpc_failed, .. } = tally;
+    let grpc = if *grpc_failed == 0 {
+        String::new()
+    } else {
+        format!(", {grpc_failed} with a gRPC status that says so")
+    };
     let mut line = format!(
-        "{whose}: {} requests, {} failed, {} of them with status 5xx, {broken} broken off; not counted: {client_gone} \
-         whose client left",
+        "{whose}: {} requests, {} failed, {} of them with status 5xx{grpc}, {broken} broken off; not counted: \
+         {client_gone} whose client left",
         tally.answered(),
         tally.errors(),
         tally.server_errors(),

@@ -254,8 +254,12 @@ impl Figures {
         lines.extend(self.gpu_faults.iter().map(ToString::to_string));
         if matches!(what, Trigger::Status5xx | Trigger::ErrorRate | Trigger::P95) {
             let Self { requests, errors, server_errors, client_gone, broken, .. } = self;
+            let grpc = match errors.saturating_sub(server_errors.saturating_add(*broken)) {
+                0 => String::new(),
+                grpc => format!(", {grpc} with a gRPC status that says so"),
+            };
             lines.push(format!(
-                "{requests} requests of {}: {errors} failed, {server_errors} of them with status 5xx, {broken} \
+                "{requests} requests of {}: {errors} failed, {server_errors} of them with status 5xx{grpc}, {broken} \
                  broken off; not counted: {client_gone} whose client left",
                 self.release
             ));

@@ -231,7 +231,8 @@ impl std::fmt::Display for Waiting {
             Self::Drain { host, slot, in_flight, by } => {
                 let HeldUp { missing, silent, until } = &**by;
                 if missing.is_empty() {
-                    write!(f, "{in_flight} requests under way on {slot} on host {host} to end")?;
+                    let requests = if *in_flight == 1 { "request" } else { "requests" };
+                    write!(f, "{in_flight} {requests} under way on {slot} on host {host} to end")?;
                 } else {
                     let names: Vec<&str> = missing.iter().map(|host| host.as_str()).collect();
                     let names = names.join(", ");

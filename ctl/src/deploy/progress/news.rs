@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use windlass_core::SlotId;
 use windlass_core::rollout::{Kind, State};
+use windlass_core::traffic::Weight;
 use windlass_core::view::{RolloutView, SlotView};
 
 use crate::away::AGAIN;
@@ -131,7 +132,8 @@ impl News {
 
 /// The count, and as long as it is not complete what else serves: `… r2 available in 1 of 3 slots, r1 serves in 2`.
 pub(super) fn headline(view: &RolloutView) -> String {
-    let is_complete = view.state.is_final() || (view.total > 0 && view.available >= view.total);
+    let has_all = view.traffic.as_ref().is_none_or(|shares| shares.weight == Weight::ALL);
+    let is_complete = view.state.is_final() || (view.total > 0 && view.available >= view.total && has_all);
     let others = view.serving.iter().filter(|(release, count)| **release != view.counted() && **count > 0);
     let others = others.filter(|_| !is_complete);
     let others = others.map(|(release, count)| format!(", {release} serves in {count}"));
