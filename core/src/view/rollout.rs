@@ -20,7 +20,7 @@ use crate::traffic::Weight;
 use super::condition::{self, ConditionView};
 use super::gates::{GateView, gates};
 use super::hooks::{self, HookView};
-use super::status::alone;
+use super::status::{Healthy, alone};
 use super::waiting::Waits;
 
 /// A rollout.
@@ -198,6 +198,7 @@ pub fn rollout(
     let conditions = if is_newest { condition::of_service(slots, fleet) } else { Vec::new() };
     let waits = Waits { rollout, releases, slots, fleet };
     let waiting: Vec<String> = waiting.iter().map(|waiting| waits.text(waiting)).collect();
+    let serving = Healthy::of(service, slots, fleet).serving();
     let slots: Vec<SlotView> = slots.iter().map(|(id, a)| slot(id, a, releases, fleet)).collect();
     let goal = goal(rollout);
     let (mut total, mut available) = (0, 0);
@@ -226,7 +227,7 @@ pub fn rollout(
         duration_ms: u64::try_from(ended_at.since(rollout.created_at).as_millis()).unwrap_or(u64::MAX),
         total,
         available,
-        serving: serving(&slots, fleet),
+        serving,
         slots,
         step: rollout.shift.as_ref().map_or(0, |shift| shift.taken),
         steps: steps(rollout, releases),
@@ -322,18 +323,4 @@ fn slot(id: &SlotId, assignment: &crate::slot::Slot, releases: &Releases, fleet:
         restarts: instance.map_or(0, |i| i.restarts),
         last_exit: instance.and_then(|i| i.vitals.last_exit),
     }
-}
-
-fn serving(slots: &[SlotView], fleet: &dyn Fleet) -> BTreeMap<Counter, u32> {
-    let mut serving = BTreeMap::new();
-    for view in slots {
-        let member = fleet.member(&view.host).filter(|m| m.liveness != Liveness::Lost);
-        let seen = member.and_then(|m| m.observation.as_deref()).and_then(|o| o.slot(&view.slot));
-        for instance in seen.iter().flat_map(|seen| &seen.instances) {
-            if instance.state == InstanceState::Healthy {
-                *serving.entry(instance.counter).or_insert(0) += 1;
-            }
-        }
-    }
-    serving
 }

@@ -114,6 +114,9 @@ pub struct EndpointView {
     pub state: String,
     /// Requests and tunnels under way on it, in all ingresses.
     pub in_flight: u64,
+    /// The hosts whose ingress sends it no requests, as it failed there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out_by: Vec<HostId>,
     /// The liveness of its host, unless that is connected: the rest is as of when the host was last heard of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_state: Option<Liveness>,
@@ -250,11 +253,19 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
     };
     let endpoint = |endpoint: &Endpoint| {
         let address = SocketAddr::new(endpoint.address, endpoint.number);
-        let reports = traffic.ingresses.values().flat_map(|ingress| ingress.processes.all());
-        let said = reports.filter_map(|report| report.services.get(&id)).flat_map(|of| &of.endpoints);
-        let said: Vec<_> =
-            said.filter(|of| of.address == address && of.release == endpoint.release).collect();
+        let said_by = |ingress: &crate::traffic::Ingress| {
+            let reports = ingress.processes.all();
+            let said = reports.filter_map(|report| report.services.get(&id)).flat_map(|of| &of.endpoints);
+            let said = said.filter(|of| of.address == address && of.release == endpoint.release);
+            said.cloned().collect::<Vec<_>>()
+        };
+        let said: Vec<_> = traffic.ingresses.values().flat_map(said_by).collect();
         let out = |state: EndpointState| matches!(state, EndpointState::Ejected | EndpointState::Unready);
+        let leaves_out = |ingress: &crate::traffic::Ingress| {
+            let said = said_by(ingress);
+            !said.is_empty() && said.iter().all(|of| out(of.state))
+        };
+        let left_out_by = traffic.ingresses.iter().filter(|(_, ingress)| leaves_out(ingress));
         let stands_in = said.iter().any(|of| of.state == EndpointState::Healthy);
         let state = match endpoint.draining {
             true if endpoint.stands_by.is_some() && !stands_in => "stands_by",
@@ -272,6 +283,7 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
             release: counters.get(&endpoint.release).copied(),
             state: state.to_owned(),
             in_flight,
+            left_out_by: left_out_by.map(|(host, _)| host.clone()).collect(),
             host_state: None,
             as_of: None,
         }

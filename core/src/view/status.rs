@@ -17,11 +17,13 @@ use super::trouble::{self, Problem, Trouble};
 
 mod document;
 mod instance;
+mod serving;
 mod shares;
 mod why;
 
 pub use document::{HostProblems, StatusView, WatchView};
 pub use instance::InstanceView;
+pub(super) use serving::Healthy;
 pub use shares::SharesView;
 pub(super) use shares::alone;
 
@@ -120,18 +122,13 @@ pub fn status(
         }
         instances.extend(here);
     }
-    let mut serving = BTreeMap::new();
-    for instance in
-        instances.iter().filter(|i| i.state == InstanceState::Healthy && i.host_state != Liveness::Lost)
-    {
-        *serving.entry(instance.release).or_insert(0) += 1;
-    }
+    let counted = Healthy::of(service, slots, fleet);
     let conditions = condition::of_service(slots, fleet);
     let loops = conditions.iter().any(|condition| condition.code == "crash_loop");
     let current = service.current;
     let replicas = replicas(service, releases);
     let wanted = wanted(service, slots, replicas, releases);
-    let healthy: u32 = serving.values().sum();
+    let healthy: u32 = counted.members.values().sum();
     let runs = instances.iter().any(|i| i.state.is_running() && i.host_state != Liveness::Lost);
     let at_rest = match service.mode {
         Mode::Removed => "removing",
@@ -177,7 +174,7 @@ pub fn status(
         restarts: instances.iter().fold(0, |sum, instance| sum.saturating_add(instance.restarts)),
         host_conditions: problems.iter().flat_map(|of| trouble::conditions(&of.host, &of.problems)).collect(),
         problems,
-        serving,
+        serving: counted.serving(),
         instances,
     }
 }

@@ -1,6 +1,7 @@
 //! `routes`.
 
 use comfy_table::{Cell, Color};
+use windlass_core::HostId;
 use windlass_core::Timestamp;
 use windlass_core::host::Liveness;
 use windlass_core::view::{EndpointView, IngressState, IngressView, RoutedView, RoutesView};
@@ -51,7 +52,7 @@ fn rows(service: &RoutedView, now: Timestamp) -> Vec<Vec<Cell>> {
             Cell::new(&endpoint.host),
             Cell::new(or_dash(endpoint.release)),
             Cell::new(share(endpoint.release)),
-            standing(&endpoint.state, endpoint.host_state, endpoint.as_of, now),
+            standing(&with_doubts(endpoint), endpoint.host_state, endpoint.as_of, now),
             Cell::new(endpoint.in_flight),
         ]);
         row
@@ -72,7 +73,16 @@ fn standing(was: &str, host: Option<Liveness>, as_of: Option<Timestamp>, now: Ti
 
 /// The state of an endpoint in words: `host lost, last seen 40s ago`, `serving? host suspect, last seen 20s ago`.
 pub(crate) fn endpoint_state(endpoint: &EndpointView, now: Timestamp) -> String {
-    state_as_of(&endpoint.state, endpoint.host_state, endpoint.as_of, now)
+    state_as_of(&with_doubts(endpoint), endpoint.host_state, endpoint.as_of, now)
+}
+
+/// The state of an endpoint, and which ingresses leave it out: `serving, left out by edge-1`.
+fn with_doubts(endpoint: &EndpointView) -> String {
+    let by: Vec<&str> = endpoint.left_out_by.iter().map(HostId::as_str).collect();
+    if by.is_empty() || endpoint.state != "serving" {
+        return endpoint.state.clone();
+    }
+    format!("{}, left out by {}", endpoint.state, by.join(", "))
 }
 
 /// The state of an ingress in words: `current`, `host lost, last seen 40s ago`.

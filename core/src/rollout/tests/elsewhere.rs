@@ -12,6 +12,7 @@ use crate::fixture::{reference, release};
 use crate::fleet::Scheduling;
 use crate::host::{Limit, Liveness};
 use crate::id::HostId;
+use crate::observation::InstanceState;
 use crate::release::Release;
 use crate::rollout::{Chosen, Kind, RolloutCommand, ServiceCommand, State, What, apply_command};
 use crate::service::Mode;
@@ -707,7 +708,22 @@ fn a_status_counts_one_set_of_two() {
     assert_eq!((view.wanted, view.available, view.state.as_str()), (3, 3, "steady"));
     let warm = view.traffic.unwrap().warm_until.unwrap();
     assert_eq!(warm.since(crate::fixture::at(world.now)).as_secs(), 300);
-    assert_eq!(view.serving.values().copied().collect::<Vec<_>>(), [3, 3]);
+    assert_eq!((view.healthy, view.serving), (3, [(r2.counter, 3)].into()), "the old set is only warm");
+    let well = world.fleet.members.clone();
+    for member in world.fleet.members.values_mut() {
+        let Some(seen) = member.observation.as_mut().map(Arc::make_mut) else { continue };
+        let instances = seen.slots.iter_mut().flat_map(|slot| &mut slot.instances);
+        for instance in instances.filter(|instance| instance.counter == r2.counter) {
+            instance.state = InstanceState::Unready;
+        }
+    }
+    let view = shown(&world);
+    world.fleet.members = well;
+    assert_eq!(
+        (view.healthy, view.state.as_str()),
+        (0, "degraded"),
+        "nobody of the release in service is well"
+    );
     world.until("is rid of the old set", |world| world.service.split.is_none());
     let view = shown(&world);
     assert_eq!((view.wanted, view.available, view.instances.len()), (3, 3, 3));
