@@ -206,3 +206,42 @@ fn host_cut_off_answers_every_request_of_its_clients() {
     assert!(rate >= 500.0, "{rate} requests a second");
     proxy.stop(Duration::from_secs(40));
 }
+
+/// A host that is cut off reaches half of the instances of its table. One of its own two is killed, and the other one answers:
+/// all that it needs is there.
+#[test]
+fn instance_killed_on_a_host_cut_off_costs_no_request() {
+    let fleet = Fleet::start("cut-off-kill", 2);
+    let (edge, other) = (fleet.hosts[0].clone(), fleet.hosts[1].clone());
+    let at = format!("{}:80", edge.address);
+    let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
+    let web = Service::web(&fleet.lab.image("v1"), 4).with("soak", "0s");
+    fleet.deploy_ok(&web.with("route", json!({ "host": NAME, "port": "http" })), "r1");
+    [&edge, &other].iter().for_each(|host| until_releases(host, &["r1", "r1"]));
+    ingress::wait_until_routed(&at, "v1");
+    until_up(&edge, 4.0);
+    let load = Load::of_many(&at, NAME, "/version", 600);
+    [&fleet.lab.gateway(), &other.address].iter().for_each(|address| silence(&edge, address, "-I"));
+    until_up(&edge, 2.0);
+    let cut = load.now();
+    let before = load.answered();
+    wait::until("requests are answered", Duration::from_secs(20), || {
+        if load.answered() >= before + 600 { Ok(()) } else { Err(format!("{}", load.answered())) }
+    });
+    let killed = load.now();
+    kill(&edge, "r1");
+    wait::until("both of its instances answer", Duration::from_secs(30), || {
+        let serving = inside(&edge);
+        if serving == ["v1", "v1"] { Ok(()) } else { Err(format!("{serving:?}")) }
+    });
+    until_up(&edge, 2.0);
+    let answers = load.end();
+    println!(
+        "left out after {cut:?}, killed after {killed:?}; of {} requests {} failed, from when to when: {:?}",
+        answers.answered() + answers.failed,
+        answers.failed,
+        answers.failed_at
+    );
+    answers.expect_none_lost();
+    proxy.stop(Duration::from_secs(40));
+}
