@@ -55,7 +55,7 @@ pub use fleet::{Fleet, FleetOptions};
 pub use host::Host;
 pub use lab::Lab;
 pub use load::{Answers, Load};
-pub use long::{Tunnel, Upload};
+pub use long::{Download, Tunnel, Upload};
 pub use many::Many;
 pub use process::Process;
 pub use service::Service;

@@ -50,34 +50,39 @@ impl Load {
     /// Sends `rate` requests a second for `name` and `path` to the ingress at `address`. Where that is no address but a name
     /// with a port, each new connection goes to one of its addresses.
     pub fn begin(address: &str, name: &str, path: &str, rate: u32) -> Self {
-        Self::of(address, name, &format!("GET {path}"), "\r\n", rate)
+        Self::of(address, name, &format!("GET {path}"), "\r\n", rate, CLIENTS)
+    }
+
+    /// The same from five times as many clients: while some of them wait for an answer, others send their requests.
+    pub fn of_many(address: &str, name: &str, path: &str, rate: u32) -> Self {
+        Self::of(address, name, &format!("GET {path}"), "\r\n", rate, 5 * CLIENTS)
     }
 
     /// The same with requests that nobody may repeat, as they have a body.
     pub fn posts(address: &str, name: &str, path: &str, rate: u32) -> Self {
-        Self::of(address, name, &format!("POST {path}"), "Content-Length: 1\r\n\r\nx", rate)
+        Self::of(address, name, &format!("POST {path}"), "Content-Length: 1\r\n\r\nx", rate, CLIENTS)
     }
 
-    fn of(address: &str, name: &str, line: &str, rest: &str, rate: u32) -> Self {
+    fn of(address: &str, name: &str, line: &str, rest: &str, rate: u32, kept: u32) -> Self {
         let place = address.parse().map_or_else(|_| Place::Named(address.to_owned()), Place::Fixed);
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let head = |keeps: bool| {
             let connection = if keeps { "keep-alive" } else { "close" };
             format!("{line} HTTP/1.1\r\nHost: {name}\r\nConnection: {connection}\r\n{rest}")
         };
-        let every = Duration::from_secs(1) * (2 * CLIENTS) / rate;
+        let every = Duration::from_secs(1) * (2 * kept) / rate;
         let client = |n: u32| {
-            let (stop, answered, keeps) = (Arc::clone(&stop), Arc::clone(&answered), n < CLIENTS);
+            let (stop, answered, keeps) = (Arc::clone(&stop), Arc::clone(&answered), n < kept);
             let (head, place) = (head(keeps), place.clone());
             // One after another: all at once, they would come as bursts with nothing under way in between.
-            let after = every * n / (2 * CLIENTS);
+            let after = every * n / (2 * kept);
             std::thread::spawn(move || {
                 wait::pause(after);
                 Answers::gather(&place, &head, keeps, every, &stop, &answered)
             })
         };
         Self {
-            clients: (0..2 * CLIENTS).map(client).collect(),
+            clients: (0..2 * kept).map(client).collect(),
             stop: Arc::clone(&stop),
             answered: Arc::clone(&answered),
             begun_at: Instant::now(),

@@ -104,6 +104,10 @@ impl Server {
         if request.header("upgrade").is_some() {
             return echo(reader, writer).map(|()| true);
         }
+        if request.path == "/download" {
+            let bytes = request.parameter("bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+            return download(writer, bytes).map(|()| false);
+        }
         let (status, body) = self.answer(&request);
         self.count(status);
         let close = request.wants_close() || self.is_draining();
@@ -244,6 +248,18 @@ fn write_lines(request: &Request) -> (u16, String) {
 fn echo(reader: &mut impl Read, writer: &mut impl Write) -> std::io::Result<()> {
     writer.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")?;
     std::io::copy(reader, writer).map(|_| ())
+}
+
+/// Answers with so many bytes, rounded down to eights: each eight say their own number, so that a lost or doubled byte shows.
+fn download(writer: &mut impl Write, bytes: u64) -> std::io::Result<()> {
+    const PIECE: u64 = 8 * 1024;
+    let eights = bytes / 8;
+    write!(writer, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", eights * 8)?;
+    for first in (0..eights).step_by(PIECE as usize) {
+        let numbers = first..eights.min(first + PIECE);
+        writer.write_all(&numbers.flat_map(u64::to_be_bytes).collect::<Vec<u8>>())?;
+    }
+    Ok(())
 }
 
 /// Writes in pieces of 16 bytes, with a pause after each.

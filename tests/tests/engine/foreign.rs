@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use windlass_core::Digest;
@@ -33,8 +33,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign")
 }
 
-/// An ingress with both listeners, and a certificate for every name of the scenario.
-fn start_ingress(fleet: &Fleet) -> (Process, PathBuf) {
+/// A certificate for every name of the scenario: its folder and file.
+fn certify(fleet: &Fleet) -> (PathBuf, PathBuf) {
     let certs = fleet.folder.join("certs");
     fs::create_dir_all(&certs).unwrap();
     let (key, certificate) = (certs.join("lab.key"), certs.join("lab.crt"));
@@ -43,10 +43,15 @@ fn start_ingress(fleet: &Fleet) -> (Process, PathBuf) {
     make.extend(["-nodes", "-days", "2", "-subj", "/CN=lab", "-addext", names]);
     make.extend(["-keyout", path(&key), "-out", path(&certificate)]);
     run(&make);
+    (certs, certificate)
+}
+
+/// An ingress with both listeners.
+fn start_ingress(fleet: &Fleet, certs: &Path, log: &str) -> Process {
     let host = &fleet.hosts[0];
     let https = format!("{}:443", host.address);
-    let more = ["--https", https.as_str(), "--certs", path(&certs)];
-    (ingress::start_with(fleet, host, "ingress.log", &more), certificate)
+    let more = ["--https", https.as_str(), "--certs", path(certs), "--drain", "5s", "--drain-tunnels", "10s"];
+    ingress::start_with(fleet, host, log, &more)
 }
 
 /// A virtual environment with grpcio and websockets; `None` if there are none to be had.
@@ -188,6 +193,25 @@ fn expect_good(mut client: Process) -> Value {
     said
 }
 
+/// A WebSocket over HTTPS outlives its ingress by `--drain-tunnels`; the next one is with the successor, which this answers with.
+fn take_over(fleet: &Fleet, certs: &Path, mut proxy: Process, mut held: Process) -> Process {
+    wait::until("the WebSocket stands", LONG, || {
+        if held.output().contains("stands") { Ok(()) } else { Err(held.tail(3)) }
+    });
+    let begun_at = Instant::now();
+    let successor = start_ingress(fleet, certs, "ingress-2.log");
+    wait::until("the client has ended", LONG, || held.ended().ok_or_else(|| held.tail(3)));
+    let stood = begun_at.elapsed();
+    let said: Value = serde_json::from_str(held.output().lines().last().unwrap_or_default()).unwrap();
+    println!("{said}");
+    assert_eq!((&said["failures"], &said["next"]), (&json!([]), &json!("two")), "{said}");
+    // The connection is closed without a frame of its own, which a client shows as 1006.
+    assert_eq!(said["code"], 1006, "{said}");
+    assert!(stood >= Duration::from_secs(10), "it was cut {stood:?} after the successor began: {said}");
+    wait::until("the first ingress has ended", LONG, || proxy.ended().ok_or_else(|| proxy.tail(5)));
+    successor
+}
+
 /// Makes the image whose servers are Python's, and pushes it. Answers with the virtual environment for the clients.
 fn python_image(fleet: &Fleet) -> Option<PathBuf> {
     let venv = python(&fleet.folder)?;
@@ -245,7 +269,8 @@ fn loads(fleet: &Fleet, certificate: &Path) {
 fn clients_of_others_lose_nothing_while_a_release_changes() {
     let fleet = Fleet::start("foreign", 1);
     let host = fleet.hosts[0].clone();
-    let (mut proxy, certificate) = start_ingress(&fleet);
+    let (certs, certificate) = certify(&fleet);
+    let proxy = start_ingress(&fleet, &certs, "ingress-1.log");
     let venv = std::thread::scope(|scope| {
         // It takes as long as the loads.
         let made = scope.spawn(|| python_image(&fleet));
@@ -261,6 +286,7 @@ fn clients_of_others_lose_nothing_while_a_release_changes() {
         client(&fleet, &venv, "grpc", &http, None),
         client(&fleet, &venv, "grpc", &https, Some(certificate)),
         client(&fleet, &venv, "websocket", &http, None),
+        client(&fleet, &venv, "websocket", &https, Some(certificate)),
     ];
     bodies(&fleet, &host.address, certificate);
     deploy(&fleet, &python_service(&fleet, "two"), "foreign.yaml");
@@ -270,8 +296,10 @@ fn clients_of_others_lose_nothing_while_a_release_changes() {
     fs::write(fleet.folder.join("stop"), "").unwrap();
     for client in clients {
         let said = expect_good(client);
-        let whole = [json!(30_000), json!(10_000)].contains(&said["messages"]);
+        let whole = [json!(100_000), json!(10_000)].contains(&said["messages"]);
         assert!(whole || said["cut"] == 0, "{said}");
     }
-    proxy.stop(Duration::from_secs(40));
+    let held = client(&fleet, &venv, "held", &https, Some(certificate));
+    let mut successor = take_over(&fleet, &certs, proxy, held);
+    successor.stop(Duration::from_secs(40));
 }

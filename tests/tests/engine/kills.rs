@@ -147,11 +147,11 @@ fn instances_that_trickle_and_close_cost_no_request() {
     let edge = fleet.hosts[0].clone();
     let at = format!("{}:80", edge.address);
     let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
-    let ill = web(&fleet, "v1").with("env.TRICKLE_MS", "5").with("env.IDLE_CLOSE_MS", "5000");
+    let ill = web(&fleet, "v1").with("env.TRICKLE_MS", "1").with("env.IDLE_CLOSE_MS", "5000");
     fleet.deploy_ok(&ill, "r1");
     ingress::wait_until_routed(&at, "v1");
     // Each client of the second kind comes back after about 5 s, when the instance closes what it does not use.
-    let (gets, posts) = (Load::begin(&at, NAME, "/version", 100), Load::posts(&at, NAME, "/version", 3));
+    let (gets, posts) = (Load::of_many(&at, NAME, "/version", 500), Load::posts(&at, NAME, "/version", 3));
     let enough = |load: &Load, more: u64| {
         let before = load.answered();
         wait::until("requests are answered", LONG, || {
@@ -159,8 +159,8 @@ fn instances_that_trickle_and_close_cost_no_request() {
         });
     };
     enough(&posts, 32);
-    enough(&gets, 100);
-    fleet.deploy_ok(&web(&fleet, "v2").with("env.TRICKLE_MS", "5"), "r2");
+    enough(&gets, 500);
+    fleet.deploy_ok(&web(&fleet, "v2").with("env.TRICKLE_MS", "1"), "r2");
     for load in [gets, posts] {
         let answers = load.end();
         println!("{} requests in {:?}: {:?}", answers.answered(), answers.took, answers.whole);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use windlass_tests::ingress::{self, NAME};
-use windlass_tests::{Fleet, Load, Service, Tunnel, Upload, http, wait};
+use windlass_tests::{Download, Fleet, Load, Service, Tunnel, Upload, http, wait};
 
 #[test]
 fn no_request_is_lost_while_releases_come_and_go() {
@@ -84,11 +84,12 @@ fn no_request_is_lost_while_releases_come_and_go() {
     successor.stop(Duration::from_secs(40));
 }
 
-/// A body of 100 MiB and an upgraded connection stand while the release under them is replaced.
+/// Bodies of 100 MiB, up and down, and an upgraded connection stand while the release under them is replaced.
 #[test]
 fn bodies_and_tunnels_outlast_a_switch() {
     const BODY: usize = 100 << 20;
     const DRAIN: Duration = Duration::from_secs(20);
+    const STOP: Duration = Duration::from_secs(2);
     let fleet = Fleet::start("bodies", 1);
     let web = |tag: &str| {
         let web = Service::web(&fleet.lab.image(tag), 1).with("drain_timeout", "20s");
@@ -99,7 +100,7 @@ fn bodies_and_tunnels_outlast_a_switch() {
     let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
     fleet.deploy_ok(&web("v1"), "r1");
     ingress::wait_until_routed(&at, "v1");
-    let upload = Upload::begin(&at, NAME, BODY);
+    let (upload, download) = (Upload::begin(&at, NAME, BODY), Download::begin(&at, NAME, BODY));
     let mut tunnel = Tunnel::open(&at, NAME).expect("the upgrade is answered");
     tunnel.echo().expect("the tunnel stands");
     fleet.deploy_detached(&web("v2"));
@@ -116,6 +117,10 @@ fn bodies_and_tunnels_outlast_a_switch() {
         let words = said.iter().all(|text| text.contains("requests under way on"));
         if words && endpoints.iter().any(drains) { Ok(()) } else { Err(format!("{said:#?} {shown}")) }
     });
+    // The instance is not stopped under the download: it lasts longer than a stop takes, and the deploy waits for it.
+    wait::until_true("a stop would have ended", Duration::from_secs(10), || switched_at.elapsed() > 3 * STOP);
+    assert!(fleet.rollout()["outcome"].is_null(), "the deploy waits: {}", fleet.rollout());
+    download.end().expect("a download within the drain timeout ends whole");
     // The tunnel is not cut with the switch, and does not outlast the drain timeout by more than a stop takes.
     tunnel.echo().expect("the tunnel stands after the switch");
     let ended =

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+use windlass_tests::ingress::{self, NAME};
 use windlass_tests::watch::version_of;
-use windlass_tests::{Fleet, Host, Service, wait};
+use windlass_tests::{Fleet, Host, Load, Service, wait};
 
 /// The host of slot 0, which is always the first batch.
 fn first(fleet: &Fleet) -> Host {
@@ -114,4 +116,132 @@ fn host_cut_off_in_a_rollout_serves_on_and_ends_as_it_did() {
     let rollout = fleet.wait_for_outcome("rolled_back");
     assert_eq!(rollout["failures"][0]["host"], host.name.as_str(), "its evidence came with it: {rollout}");
     fleet.wait_until_serving("v4", 3, Duration::from_secs(20));
+}
+
+/// Drops all that passes between a host and `address` but requests to its ingress and their answers, or ends that: `verb` is
+/// one of iptables, `-I` or `-D`.
+fn silence(host: &Host, address: &str, verb: &str) {
+    for [chain, far, near] in [["INPUT", "-s", "--dport"], ["OUTPUT", "-d", "--sport"]] {
+        let rule = [chain, far, address, "-p", "tcp", "!", near, "80", "-j", "DROP"];
+        host.run(&[&["iptables", "-w", "10", verb][..], &rule].concat());
+    }
+}
+
+/// Releases of what runs on a host, sorted.
+fn releases(host: &Host) -> Vec<String> {
+    let running = host.engine.running("web").unwrap();
+    let mut all: Vec<String> = running.iter().map(|seen| seen.label("release").to_owned()).collect();
+    all.sort();
+    all
+}
+
+#[track_caller]
+fn until_releases(host: &Host, wanted: &[&str]) {
+    wait::until(&format!("{} runs {wanted:?}", host.name), Duration::from_secs(60), || {
+        let found = releases(host);
+        if found == wanted { Ok(()) } else { Err(format!("{found:?}")) }
+    });
+}
+
+/// Waits until the ingress of a host sends requests to so many instances.
+#[track_caller]
+fn until_up(host: &Host, wanted: f64) {
+    wait::until(&format!("{wanted} instances get requests"), Duration::from_secs(30), || {
+        let up = ingress::metric(host, "windlass_ingress_endpoint_up", &["service=\"default/web\""]);
+        if (up - wanted).abs() < 0.5 { Ok(()) } else { Err(format!("{up} do")) }
+    });
+}
+
+/// Ends an instance of a release, as its kernel would.
+fn kill(host: &Host, release: &str) {
+    let running = host.engine.running("web").unwrap();
+    let found = running.iter().find(|seen| seen.label("release") == release).unwrap();
+    host.engine.end(&found.id).unwrap();
+}
+
+/// The agent of a host that is cut off restores a release that fails there, and an instance is killed; its ingress loses the
+/// instances of the other host for a while. 600 requests a second are answered all along, also when it is back.
+#[test]
+fn host_cut_off_answers_every_request_of_its_clients() {
+    let fleet = Fleet::start("cut-off-traffic", 2);
+    let (edge, other) = (fleet.hosts[0].clone(), fleet.hosts[1].clone());
+    let (at, coordinator) = (format!("{}:80", edge.address), fleet.lab.gateway());
+    let web = |tag: &str, soak: &str| {
+        let web = Service::web(&fleet.lab.image(tag), 4).with("soak", soak);
+        let web = web.with("strategy.rolling.batch", 2).with("strategy.rolling.max_surge", 2);
+        web.with("route", json!({ "host": NAME, "port": "http" }))
+    };
+    let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
+    fleet.deploy_ok(&web("v1", "0s"), "r1");
+    ingress::wait_until_routed(&at, "v1");
+    let load = Load::of_many(&at, NAME, "/version", 600);
+    fleet.deploy_detached(&web("v2", "5m"));
+    [&edge, &other].iter().for_each(|host| until_releases(host, &["r2", "r2"]));
+
+    // Neither the coordinator nor the other instances can be reached.
+    [&coordinator, &other.address].iter().for_each(|address| silence(&edge, address, "-I"));
+    fleet.wait_for_host(&edge.name, "lost");
+    until_up(&edge, 2.0);
+    silence(&edge, &other.address, "-D");
+    until_up(&edge, 4.0);
+    // The new release fails: the agent restores the old one, with nobody to ask. Then that one is killed.
+    kill(&edge, "r2");
+    until_releases(&edge, &["r1", "r2"]);
+    ingress::wait_until_routed(&at, "v1");
+    until_up(&edge, 4.0);
+    kill(&edge, "r1");
+    ingress::wait_until_routed(&at, "v1");
+    until_up(&edge, 4.0);
+    assert_eq!(fleet.host_state(&edge.name), "lost");
+
+    silence(&edge, &coordinator, "-D");
+    fleet.wait_for_host(&edge.name, "connected");
+    fleet.wait_for_outcome("rolled_back");
+    fleet.deploy_ok(&web("v4", "0s"), "r3");
+    let answers = load.end();
+    let rate = answers.answered() as f64 / answers.took.as_secs_f64();
+    println!("{rate:.0} requests a second in {:?}: {:?}", answers.took, answers.whole);
+    answers.expect_none_lost();
+    assert_eq!(answers.whole.keys().collect::<Vec<_>>(), ["v1", "v2", "v4"]);
+    assert!(rate >= 500.0, "{rate} requests a second");
+    proxy.stop(Duration::from_secs(40));
+}
+
+/// A host that is cut off reaches half of the instances of its table. One of its own two is killed, and the other one answers:
+/// all that it needs is there.
+#[test]
+fn instance_killed_on_a_host_cut_off_costs_no_request() {
+    let fleet = Fleet::start("cut-off-kill", 2);
+    let (edge, other) = (fleet.hosts[0].clone(), fleet.hosts[1].clone());
+    let at = format!("{}:80", edge.address);
+    let mut proxy = ingress::start(&fleet, &edge, "ingress.log");
+    let web = Service::web(&fleet.lab.image("v1"), 4).with("soak", "0s");
+    fleet.deploy_ok(&web.with("route", json!({ "host": NAME, "port": "http" })), "r1");
+    [&edge, &other].iter().for_each(|host| until_releases(host, &["r1", "r1"]));
+    ingress::wait_until_routed(&at, "v1");
+    until_up(&edge, 4.0);
+    let load = Load::of_many(&at, NAME, "/version", 600);
+    [&fleet.lab.gateway(), &other.address].iter().for_each(|address| silence(&edge, address, "-I"));
+    until_up(&edge, 2.0);
+    let cut = load.now();
+    let before = load.answered();
+    wait::until("requests are answered", Duration::from_secs(20), || {
+        if load.answered() >= before + 600 { Ok(()) } else { Err(format!("{}", load.answered())) }
+    });
+    let killed = load.now();
+    kill(&edge, "r1");
+    wait::until("both of its instances answer", Duration::from_secs(30), || {
+        let serving = inside(&edge);
+        if serving == ["v1", "v1"] { Ok(()) } else { Err(format!("{serving:?}")) }
+    });
+    until_up(&edge, 2.0);
+    let answers = load.end();
+    println!(
+        "left out after {cut:?}, killed after {killed:?}; of {} requests {} failed, from when to when: {:?}",
+        answers.answered() + answers.failed,
+        answers.failed,
+        answers.failed_at
+    );
+    answers.expect_none_lost();
+    proxy.stop(Duration::from_secs(40));
 }
