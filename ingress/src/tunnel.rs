@@ -1,7 +1,9 @@
 //! Connections that stop being HTTP: WebSocket and other upgrades. A tunnel begins at the endpoint's 101, not before.
 
 mod activity;
+mod frames;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFE
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy_bidirectional_with_sizes};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -19,11 +21,14 @@ use crate::request::{Refusal, response_headers};
 use crate::upstream::{InFlight, Sent};
 
 use activity::{Activity, Watched};
+use frames::{Frames, RESTARTS};
 
 /// Bytes that each direction of a tunnel buffers.
 const BUFFER: usize = 16 * 1024;
 /// Until both sides have given up HTTP after the 101.
 const SWITCH: Duration = Duration::from_secs(10);
+/// Until the client of a WebSocket that was cut has answered.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The protocols that a client would switch to.
 #[derive(Debug)]
@@ -99,6 +104,7 @@ pub(crate) fn open(
 ) -> Response<Answer> {
     let Sent { mut response, line } = sent;
     let protocols: Vec<&str> = listed(response.headers(), &UPGRADE).collect();
+    let websocket = protocols.iter().any(|name| name.eq_ignore_ascii_case("websocket"));
     let protocol = HeaderValue::from_str(&protocols.join(", "));
     let endpoint = hyper::upgrade::on(&mut response);
     response_headers(response.headers_mut());
@@ -114,19 +120,26 @@ pub(crate) fn open(
     let tracked = Arc::clone(shared);
     shared.tracker.spawn(async move {
         counters.tunnel(1);
-        run(&tracked, client, endpoint, tunnel).await;
+        run(&tracked, client, endpoint, tunnel, websocket).await;
         counters.tunnel(-1);
         drop((line, place));
     });
     response.map(|_| Answer::text(bytes::Bytes::new()))
 }
 
-async fn run(shared: &Shared, client: OnUpgrade, endpoint: OnUpgrade, place: Option<InFlight>) {
+async fn run(
+    shared: &Shared,
+    client: OnUpgrade,
+    endpoint: OnUpgrade,
+    place: Option<InFlight>,
+    websocket: bool,
+) {
     let both = timeout(SWITCH, async { tokio::try_join!(client, endpoint) }).await;
     let Ok(Ok((client, endpoint))) = both else { return };
     let activity = Arc::new(Activity::default());
-    let mut client = Watched::new(TokioIo::new(client), Arc::clone(&activity));
-    let mut endpoint = Watched::new(TokioIo::new(endpoint), Arc::clone(&activity));
+    let frames = websocket.then(Frames::default);
+    let mut client = Watched::new(TokioIo::new(client), Arc::clone(&activity), frames);
+    let mut endpoint = Watched::new(TokioIo::new(endpoint), Arc::clone(&activity), None);
     let cut = async {
         match &place {
             Some(place) => place.endpoint().until_cut().cancelled().await,
@@ -134,9 +147,21 @@ async fn run(shared: &Shared, client: OnUpgrade, endpoint: OnUpgrade, place: Opt
         }
     };
     tokio::select! {
-        _ = copy_bidirectional_with_sizes(&mut client, &mut endpoint, BUFFER, BUFFER) => {}
-        () = activity.idle_for(shared.limits.tunnel_idle) => {}
+        _ = copy_bidirectional_with_sizes(&mut client, &mut endpoint, BUFFER, BUFFER) => return,
+        () = activity.idle_for(shared.limits.tunnel_idle) => return,
         () = cut => {}
         () = shared.drain.cut_tunnels.reached() => {}
     }
+    drop((endpoint, place));
+    if client.frames().is_some_and(Frames::is_at_border) {
+        drop(timeout(LAST_WORD, say_restarts(&mut client)).await);
+    }
+}
+
+/// Tells the client of a WebSocket to connect again, and waits until it ends the connection: one that is closed over bytes which
+/// nobody has read is reset, and what was said with it.
+async fn say_restarts(client: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    client.write_all(&RESTARTS).await?;
+    client.shutdown().await?;
+    tokio::io::copy(client, &mut tokio::io::sink()).await.map(drop)
 }

@@ -187,7 +187,7 @@ pub(super) struct IngressArgs {
     /// At the end, how long requests under way may go on
     #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_DRAIN)]
     pub(super) drain: Span,
-    /// At the end, how long tunnels (WebSockets) may go on
+    /// At the end, how long tunnels (WebSockets) may go on; not less than --drain
     #[arg(long, value_name = "DURATION", default_value = ingress::DEFAULT_DRAIN_TUNNELS)]
     pub(super) drain_tunnels: Span,
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::frames::Frames;
+
 /// Counts reads that brought something.
 #[derive(Debug, Default)]
 pub(super) struct Activity(AtomicU64);
@@ -31,11 +33,18 @@ impl Activity {
 pub(super) struct Watched<T> {
     io: T,
     activity: Arc<Activity>,
+    /// The frames that were written to it, if it is a WebSocket.
+    frames: Option<Frames>,
 }
 
 impl<T> Watched<T> {
-    pub(super) const fn new(io: T, activity: Arc<Activity>) -> Self {
-        Self { io, activity }
+    pub(super) const fn new(io: T, activity: Arc<Activity>, frames: Option<Frames>) -> Self {
+        Self { io, activity, frames }
+    }
+
+    /// The frames that were written to it, if it is a WebSocket.
+    pub(super) const fn frames(&self) -> Option<&Frames> {
+        self.frames.as_ref()
     }
 }
 
@@ -56,7 +65,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        if let Some(frames) = &mut self.frames {
+            frames.take(bytes.get(..written).unwrap_or_default());
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

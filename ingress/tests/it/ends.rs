@@ -148,6 +148,41 @@ async fn a_tunnel_outlives_requests_and_ends_at_its_own_time() {
     assert!(begun.elapsed() >= long, "it had its own time");
 }
 
+/// A WebSocket that is cut between two frames is closed as one whose server starts again; within a frame that cannot be said.
+#[tokio::test]
+async fn a_websocket_that_is_cut_is_told_to_come_back() {
+    const CLOSE: &[u8] = &[0x88, 2, 0x03, 0xf4];
+    for (sent, told) in
+        [(&b"\x81\x02hi"[..], CLOSE), (&b"\x81\x05hi"[..], &b""[..]), (&b"\x88\x00"[..], &b""[..])]
+    {
+        let mut tasks = JoinSet::new();
+        let web = raw_server(&mut tasks, move |mut stream| async move {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let head =
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+            let _ = stream.write_all(&[head, sent].concat()).await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let world = World::start(Limits::default()).await;
+        world.ingress.take(pool(1, &[web])).unwrap();
+        let mut client = RawClient::connect(world.address).await;
+        client
+            .write("GET / HTTP/1.1\r\nHost: web.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .await;
+        client.response().await;
+        while client.pending() != sent {
+            assert!(client.more().await, "it never began");
+        }
+        world.stop.cancel();
+        let short = Duration::from_millis(200);
+        let drain = world.ingress.drain(DrainTimes { idle: short, requests: short, tunnels: short });
+        let end = async { while client.more().await {} };
+        tokio::join!(drain, end);
+        assert_eq!(client.pending(), [sent, told].concat());
+    }
+}
+
 /// A drain ends whatever endpoints of HTTP/2 were asked, though these stay.
 #[tokio::test]
 async fn a_drain_ends_after_a_call_over_http2() {

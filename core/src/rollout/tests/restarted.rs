@@ -113,7 +113,7 @@ fn a_restart_lets_go_what_no_request_can_reach() {
         assert_eq!(slot.older(), Some(want), "{case}: {:?}", after.waiting);
         assert_eq!(slot.plan().keeps_older, want == Older::Kept, "{case}");
         let said: Vec<String> = after.waiting.iter().map(ToString::to_string).collect();
-        let drains = said.iter().any(|text| text.contains("requests"));
+        let drains = said.iter().any(|text| text.contains("request"));
         assert_eq!(drains, want == Older::Kept, "{case}: {said:?}");
         // As in a deploy, the next slot waits until this one has one instance.
         let begun = after.slots.values().filter(|slot| slot.target().generation == 1).count();
