@@ -53,6 +53,14 @@ pub(crate) enum ServiceError {
         /// The names, in words.
         names: String,
     },
+    /// Other services call it by name.
+    #[error("`{service}` is called by {callers} (`uses`), and nothing would answer there any more")]
+    Called {
+        /// The service.
+        service: ServiceId,
+        /// The callers, in words.
+        callers: String,
+    },
     /// Its state or its release does not allow it.
     #[error(transparent)]
     ServiceCommand(#[from] ServiceCommandError),
@@ -83,7 +91,7 @@ impl ServiceError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown(_) => Some("`windlass status` shows the services".to_owned()),
-            Self::Routed { .. } => Some("--force does it all the same".to_owned()),
+            Self::Routed { .. } | Self::Called { .. } => Some("--force does it all the same".to_owned()),
             Self::ServiceCommand(error) => Some(match error {
                 ServiceCommandError::Active(StartError::Active { id, .. }) => format!(
                     "wait for it (`windlass rollout watch {id}`) or abort it; `stop` and `rm` end it with --supersede"
@@ -238,16 +246,39 @@ fn answered(
     verb: ServiceCommand,
     actor: &str,
 ) -> Result<(), ServiceError> {
-    let names = routes::serving(batch.state, &known.id);
-    if names.is_empty() {
-        return Ok(());
-    }
-    let more = names.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let names = format!("{}{more}", names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "));
-    let error = ServiceError::Routed { service: known.id.clone(), names };
+    let (names, callers) = (routes::serving(batch.state, &known.id), callers(batch.state, known));
+    let service = known.id.clone();
+    let error = match (names.as_slice(), callers.as_slice()) {
+        ([], []) => return Ok(()),
+        ([], callers) => ServiceError::Called { service, callers: some(callers) },
+        (names, _) => ServiceError::Routed { service, names: some(names) },
+    };
     batch.audit(audit::fact(actor, name(verb), &known.id, None, &format!("refused: {error}")));
     Err(error)
+}
+
+/// The services that run and call this one by name, if it runs.
+fn callers(state: &State, called: &Service) -> Vec<String> {
+    let runs = |service: &&Service| service.mode == Mode::Running && service.current.is_some();
+    if !runs(&called) {
+        return Vec::new();
+    }
+    let near = |service: &&Service| {
+        service.id.environment == called.id.environment && service.id.name != called.id.name
+    };
+    let calls = |service: &&Service| {
+        let release = service.current.and_then(|current| state.releases.get(&current.digest));
+        release.is_some_and(|release| release.spec.uses.contains(&called.id.name))
+    };
+    let callers = state.services.values().filter(runs).filter(near).filter(calls);
+    callers.map(|service| format!("`{}`", service.id)).collect()
+}
+
+/// Some of a list, in words.
+fn some(all: &[String]) -> String {
+    let more = all.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "))
 }
 
 const fn name(verb: ServiceCommand) -> &'static str {

@@ -59,7 +59,7 @@ pub(crate) struct RestartArgs {
     windlass stop web --supersede\n\n\
     Stops every instance, and keeps its slots, ports, volumes and images: over reboots, and until somebody deploys, rolls \
     back, restarts or scales the service. Refused while a rollout moves the service, unless with --supersede; and \
-    while requests are routed to it (`route`), unless with --force.\n\n\
+    while requests are routed to it (`route`) or another service calls it (`uses`), unless with --force.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else started it meanwhile.")]
 pub(crate) struct StopArgs {
     /// The service, `web` or `production/web`
@@ -67,7 +67,7 @@ pub(crate) struct StopArgs {
     /// End an active rollout where it is
     #[arg(long)]
     pub(crate) supersede: bool,
-    /// Even if requests are routed to it; they will fail
+    /// Even if requests are routed to it, or another service calls it; they will fail
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -81,7 +81,7 @@ pub(crate) struct StopArgs {
     windlass rm staging/web --yes --timeout 1m\n\n\
     Removes its containers from every host; a host that is away does so when it returns. Named volumes stay, and are \
     named at the end. The service's numbers are never used again: a later deploy gets the next one. Refused while a \
-    rollout moves the service, unless with --supersede; and while requests are routed to it (`route`), unless with --force.\n\n\
+    rollout moves the service, unless with --supersede; and while requests are routed to it (`route`) or another service calls it (`uses`), unless with --force.\n\n\
     Exit codes: 0 done or nothing to change, 1 refused, 5 timeout, 6 somebody else deployed it meanwhile.")]
 pub(crate) struct RmArgs {
     /// The services, `web` or `production/web`
@@ -90,7 +90,7 @@ pub(crate) struct RmArgs {
     /// End an active rollout where it is
     #[arg(long)]
     pub(crate) supersede: bool,
-    /// Even if requests are routed to it; they will fail
+    /// Even if requests are routed to it, or another service calls it; they will fail
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]

@@ -200,6 +200,7 @@ impl Refusal for ServiceError {
         match self {
             Self::Unknown(_) => Code::NotFound,
             Self::Routed { .. }
+            | Self::Called { .. }
             | Self::ServiceCommand(_)
             | Self::Restart(_)
             | Self::AgentTooOld(_)

@@ -258,16 +258,40 @@ async fn two_environments_of_an_ingress_cannot_have_one_name() {
     assert!(refused.message().ends_with(said), "{}", refused.message());
 }
 
+/// A release of a service that calls others by name.
+fn named(name: &str, counter: u64, uses: &[&str]) -> Release {
+    let mut release = release(counter, 2, name);
+    release.service = name.parse().unwrap();
+    release.spec.uses = uses.iter().map(|name| name.parse().unwrap()).collect();
+    release.version = release.spec.version();
+    release
+}
+
+#[tokio::test]
+async fn a_service_that_others_call_stops_only_by_force() {
+    let (fleet, _players, ingress) = fleet_with_ingress().await;
+    assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
+    until("the ingress counts", async || !ingress.serving().is_empty()).await;
+    assert_eq!(deploy(&fleet, &named("api", 1, &[])).await, "succeeded");
+    assert_eq!(deploy(&fleet, &named("shop", 1, &["api"])).await, "succeeded");
+    let stop = |service: &str, force| pb::SteerServiceRequest {
+        service: format!("default/{service}"),
+        action: pb::ServiceAction::Stop.into(),
+        force,
+        ..Default::default()
+    };
+    let mut control = fleet.control("deployer/default").await;
+    let refused = control.steer_service(stop("api", false)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let said = "`default/api` is called by `default/shop` (`uses`), and nothing would answer there any more";
+    assert_eq!(refused.message(), said);
+    control.steer_service(stop("shop", false)).await.unwrap();
+    control.steer_service(stop("api", false)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_service_that_calls_others_is_placed_beside_an_ingress() {
     let (fleet, _players, ingress) = fleet_with_ingress().await;
-    let named = |name: &str, counter: u64, uses: &[&str]| {
-        let mut release = release(counter, 2, name);
-        release.service = name.parse().unwrap();
-        release.spec.uses = uses.iter().map(|name| name.parse().unwrap()).collect();
-        release.version = release.spec.version();
-        release
-    };
     // A first table has the ingress of web-1 report.
     assert_eq!(deploy(&fleet, &routed(1, "one", "web.example.com")).await, "succeeded");
     until("the ingress counts", async || !ingress.serving().is_empty()).await;
