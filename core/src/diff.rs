@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::release::{Release, Spec};
+use crate::traffic::Weight;
 
 /// Longer values are shown as digest and size.
 const MAX_SHOWN: usize = 256;
@@ -65,8 +66,38 @@ fn fields(spec: &Spec) -> Fields {
     if let Some(files) = value.get_mut("files") {
         hide_contents(files);
     }
+    in_percent(&mut value);
     flatten(&value, "", &mut fields);
     fields
+}
+
+/// Writes shares as manifests do: they are kept in thousandths.
+fn in_percent(value: &mut Value) {
+    let share = |value: &mut Value| {
+        let weight = value.as_u64().and_then(|permille| Weight::try_from(u16::try_from(permille).ok()?).ok());
+        if let Some(weight) = weight {
+            *value = Value::String(weight.to_string());
+        }
+    };
+    match value {
+        Value::Object(map) => {
+            for (key, below) in map {
+                match (key.as_str(), below) {
+                    ("weight", number) => share(number),
+                    ("steps", Value::Array(steps)) => {
+                        steps.iter_mut().for_each(share);
+                        steps.iter_mut().for_each(in_percent);
+                    }
+                    ("error_rate" | "memory" | "cpu" | "gpu_memory", below) => {
+                        below.get_mut("max").into_iter().for_each(share);
+                    }
+                    (_, below) => in_percent(below),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(in_percent),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The content of a file never belongs on a terminal; that it changed does.
@@ -113,6 +144,36 @@ mod tests {
     use crate::manifest::{Environment, Source, Sources, load};
     use crate::release::Image;
     use crate::time::Timestamp;
+
+    #[test]
+    fn shares_are_shown_in_percent() {
+        let route = "ports: { http: 8080 }\nroute: { host: a.example, port: http }\n";
+        let with = |steps: &str, max: &str| {
+            let rest = format!(
+                "{route}strategy: {{ blue_green: {{ steps: [{steps}, 100%] }} }}\nrollback_on: {{ error_rate: {max} }}\n"
+            );
+            release(1, &rest)
+        };
+        let changes = diff(&with("10%", "1%"), &with("12.5%", "5%"));
+        let words: Vec<String> = changes
+            .iter()
+            .map(|of| {
+                format!(
+                    "{} {} {}",
+                    of.path,
+                    of.old.as_deref().unwrap_or("-"),
+                    of.new.as_deref().unwrap_or("-")
+                )
+            })
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "rollback_on.error_rate.max 1% 5%",
+                r#"strategy.blue_green.steps ["10%","100%"] ["12.5%","100%"]"#,
+            ]
+        );
+    }
 
     fn release(counter: u64, rest: &str) -> Release {
         let text = format!("service: web\nimage: x:1\n{rest}");

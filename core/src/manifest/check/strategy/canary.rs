@@ -143,6 +143,11 @@ fn check_match(rules: &[crate::traffic::MatchRule], at: &[&str], findings: &mut 
         findings.error(at, "names neither a header nor a cookie", "`match: { header: { x-canary: \"1\" } }`");
     }
     if let Some(rule) = rules.iter().find(|rule| !rule.is_valid()) {
+        if rule.name.eq_ignore_ascii_case("host") {
+            let hint = "a name of the new release's own is a `route` with `preview: true`";
+            findings.error(at, "a `match` does not look at the host name", hint);
+            return;
+        }
         let reason = format!("`{}` is no name of a header or cookie, or its value is too long", rule.name);
         findings.error(at, reason, "letters, digits and `-`; at most 256 characters");
     }
