@@ -72,32 +72,27 @@ fn fields(spec: &Spec) -> Fields {
 }
 
 /// Writes shares as manifests do: they are kept in thousandths.
-fn in_percent(value: &mut Value) {
+fn in_percent(spec: &mut Value) {
     let share = |value: &mut Value| {
-        let weight = value.as_u64().and_then(|permille| Weight::try_from(u16::try_from(permille).ok()?).ok());
-        if let Some(weight) = weight {
+        let permille = value.as_u64().and_then(|permille| u16::try_from(permille).ok());
+        if let Some(weight) = permille.and_then(|permille| Weight::try_from(permille).ok()) {
             *value = Value::String(weight.to_string());
         }
     };
-    match value {
-        Value::Object(map) => {
-            for (key, below) in map {
-                match (key.as_str(), below) {
-                    ("weight", number) => share(number),
-                    ("steps", Value::Array(steps)) => {
-                        steps.iter_mut().for_each(share);
-                        steps.iter_mut().for_each(in_percent);
-                    }
-                    ("error_rate" | "memory" | "cpu" | "gpu_memory", below) => {
-                        below.get_mut("max").into_iter().for_each(share);
-                    }
-                    (_, below) => in_percent(below),
-                }
-            }
+    let each = |list: Option<&mut Value>, change: &dyn Fn(&mut Value)| {
+        list.and_then(Value::as_array_mut).into_iter().flatten().for_each(change);
+    };
+    each(spec.pointer_mut("/strategy/blue_green/steps"), &share);
+    each(spec.pointer_mut("/strategy/canary/steps"), &|step| {
+        step.get_mut("weight").into_iter().for_each(share);
+    });
+    let gates = spec.get_mut("gates").and_then(Value::as_object_mut);
+    for gate in gates.into_iter().flat_map(serde_json::Map::values_mut) {
+        for ask in ["error_rate", "memory", "cpu", "gpu_memory"] {
+            gate.pointer_mut(&format!("/ask/{ask}/max")).into_iter().for_each(share);
         }
-        Value::Array(values) => values.iter_mut().for_each(in_percent),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+    spec.pointer_mut("/rollback_on/error_rate/max").into_iter().for_each(share);
 }
 
 /// The content of a file never belongs on a terminal; that it changed does.

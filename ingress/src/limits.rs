@@ -67,8 +67,8 @@ pub struct Limits {
     pub eject_most: Duration,
     /// Time between two probes of an endpoint; longer where [`probe_rate`](Self::probe_rate) does not suffice.
     pub probe: Duration,
-    /// Most probes in a second of endpoints of which nothing is in doubt: ten thousand would otherwise take a processor from
-    /// requests, which tell more. Others are probed in time.
+    /// Most probes in a second of healthy endpoints: those of ten thousand would take a processor from requests, which tell more.
+    /// Doubtful ones are probed in time.
     pub probe_rate: u32,
     /// The same while its service has two releases.
     pub probe_busy: Duration,

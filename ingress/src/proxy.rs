@@ -143,24 +143,18 @@ pub(crate) async fn serve(
     Ok(response)
 }
 
-/// The host that a request is for, and the protocol that it wants to switch to.
+/// The host that a request is for.
 ///
 /// # Errors
 /// It is refused as it is, whatever the tables say.
-fn check(
-    shared: &Shared,
-    client: &Client,
-    request: &Request<Upload>,
-) -> Result<(String, Option<tunnel::Wanted>), Refusal> {
+fn check(shared: &Shared, client: &Client, request: &Request<Upload>) -> Result<String, Refusal> {
     let host = authority(request, shared.limits.headers)?;
     match &client.transport {
         Transport::Tls(Some(names)) if !names.cover(&host) => Err(Refusal(
             StatusCode::MISDIRECTED_REQUEST,
             "the certificate of this connection is for other names",
         )),
-        Transport::Plain | Transport::Redirect { .. } | Transport::Inner(_) | Transport::Tls(_) => {
-            Ok((host, tunnel::wanted(request)?))
-        }
+        Transport::Plain | Transport::Redirect { .. } | Transport::Inner(_) | Transport::Tls(_) => Ok(host),
     }
 }
 
@@ -172,15 +166,17 @@ async fn answer(
     record: &mut Option<Entry>,
 ) -> Result<Response<Answer>, Refusal> {
     let began = Instant::now();
-    let (host, upgrade) = check(shared, &client, &request).inspect_err(|_| {
+    let is_bad = |_: &Refusal| {
         shared.bad_requests.fetch_add(1, Relaxed);
-    })?;
+    };
+    let host = check(shared, &client, &request).inspect_err(is_bad)?;
     if let Transport::Redirect { port } = client.transport
         && !origin.tls
     {
         // A proxy that was asked over HTTPS would be sent round in circles.
         return Ok(redirect(&host, port, request.uri()));
     }
+    let upgrade = tunnel::wanted(&request).inspect_err(is_bad)?;
     let on_upgrade = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (mut head, upload) = request.into_parts();
     shared.budget.request();

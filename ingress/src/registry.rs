@@ -195,8 +195,8 @@ impl Registry {
         self.all_endpoints().for_each(|(_, endpoint)| endpoint.cut());
     }
 
-    /// Begins at most `most` probes that are due, and of endpoints of which nothing is in doubt at most `resting`; those first
-    /// that have been due for longest.
+    /// Begins at most `most` probes that are due, and at most `resting` of healthy endpoints; those first that have been due for
+    /// longest.
     pub(crate) fn begin_probes(
         &self,
         limits: &Limits,

@@ -195,8 +195,8 @@ impl ReleaseError {
             }
             Self::Counter { .. } => Some("run the command again: somebody else has just deployed".to_owned()),
             Self::Start(StartError::Active { id, .. }) => Some(format!(
-                "wait for it (`windlass rollout watch {id}`), abort it (`windlass rollout abort {id}`), or end it with \
-                 --supersede: its fallback stays"
+                "wait for it (`windlass rollout watch {id}`), abort it (`windlass rollout abort {id}`), or replace it with \
+                 --supersede, which goes back to the same release if it fails"
             )),
             Self::Recovering => Some(crate::recovery::HINT.to_owned()),
             Self::UnknownService(_) => Some("`windlass status` shows the services".to_owned()),

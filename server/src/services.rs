@@ -54,7 +54,7 @@ pub(crate) enum ServiceError {
         names: String,
     },
     /// Other services call it by name.
-    #[error("`{service}` is called by {callers} (`uses`), and nothing would answer there any more")]
+    #[error("`{service}` is called by {callers} (`uses`), whose calls would fail")]
     Called {
         /// The service.
         service: ServiceId,
@@ -250,16 +250,19 @@ fn answered(
     let service = known.id.clone();
     let error = match (names.as_slice(), callers.as_slice()) {
         ([], []) => return Ok(()),
-        ([], callers) => ServiceError::Called { service, callers: some(callers) },
-        (names, _) => ServiceError::Routed { service, names: some(names) },
+        ([], callers) => ServiceError::Called { service, callers: abbreviated(callers) },
+        (names, _) => ServiceError::Routed { service, names: abbreviated(names) },
     };
     batch.audit(audit::fact(actor, name(verb), &known.id, None, &format!("refused: {error}")));
     Err(error)
 }
 
-/// The services that run and call this one by name, if it runs.
+/// The services that call this one by name, if instances of both are to run.
 fn callers(state: &State, called: &Service) -> Vec<String> {
-    let runs = |service: &&Service| service.mode == Mode::Running && service.current.is_some();
+    let runs = |service: &&Service| {
+        let slots = state.slots.get(&service.id).into_iter().flat_map(|slots| slots.values());
+        service.mode == Mode::Running && slots.into_iter().any(|slot| slot.run().runs())
+    };
     if !runs(&called) {
         return Vec::new();
     }
@@ -274,8 +277,8 @@ fn callers(state: &State, called: &Service) -> Vec<String> {
     callers.map(|service| format!("`{}`", service.id)).collect()
 }
 
-/// Some of a list, in words.
-fn some(all: &[String]) -> String {
+/// A list in words, cut to its first ones.
+fn abbreviated(all: &[String]) -> String {
     let more = all.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::model::{Asked, Facts, Judged, Ruling, Test, Verdict};
 use super::stats::{alpha, at_random};
-use super::words::{beside, ms, percent, share, spaced, span};
+use super::words::{difference, ms, percent, share, spaced, span};
 use super::{Answer, AnswerFault, Number, Said, read_json, read_prometheus};
 use crate::release::GateAsk;
 use crate::traffic::{Tally, Weight};
@@ -180,7 +180,7 @@ fn errors(
     let (new_rate, old_points) = (percent(failed, requests), percent(old_failed, old_requests));
     let floors = (ERRORS_RATIO, ERRORS_MORE);
     compared(asked, p_value, (new_rate, old_points), floors, |test, words| {
-        let than = format!("{} than {old_rate}", beside(test.more, 2, "points"));
+        let than = format!("{} than {old_rate}", difference(test.more, 2, "points"));
         format!("{why}; {than}, {words}")
     })
 }
@@ -221,7 +221,7 @@ fn latency(
     let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
     let figures = (millis(p95.at_least), millis(was.at_most));
     compared(asked, p_value, figures, (LATENCY_RATIO, LATENCY_MORE), |test, words| {
-        format!("{why}; {} than {of_old}, {words}", beside(test.more, 0, "ms"))
+        format!("{why}; {} than {of_old}, {words}", difference(test.more, 0, "ms"))
     })
 }
 

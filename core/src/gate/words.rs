@@ -32,7 +32,7 @@ pub(super) fn fixed(number: Number, digits: usize) -> String {
 }
 
 /// How far a number is above another one: `0.25 points more`, `3 ms less`.
-pub(super) fn beside(more: Number, digits: usize, unit: &str) -> String {
+pub(super) fn difference(more: Number, digits: usize, unit: &str) -> String {
     let word = if more.get() < 0.0 { "less" } else { "more" };
     format!("{:.digits$} {unit} {word}", more.get().abs())
 }
@@ -99,11 +99,7 @@ impl Judged {
 
 fn of_tally(whose: &str, tally: &Tally) -> String {
     let Tally { client_gone, broken, grpc_failed, .. } = tally;
-    let grpc = if *grpc_failed == 0 {
-        String::new()
-    } else {
-        format!(", {grpc_failed} with a gRPC status that says so")
-    };
+    let grpc = if *grpc_failed == 0 { String::new() } else { format!(", {grpc_failed} failed gRPC calls") };
     let mut line = format!(
         "{whose}: {} requests, {} failed, {} of them with status 5xx{grpc}, {broken} broken off; not counted: \
          {client_gone} whose client left",

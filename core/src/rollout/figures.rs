@@ -256,7 +256,7 @@ impl Figures {
             let Self { requests, errors, server_errors, client_gone, broken, .. } = self;
             let grpc = match errors.saturating_sub(server_errors.saturating_add(*broken)) {
                 0 => String::new(),
-                grpc => format!(", {grpc} with a gRPC status that says so"),
+                grpc => format!(", {grpc} failed gRPC calls"),
             };
             lines.push(format!(
                 "{requests} requests of {}: {errors} failed, {server_errors} of them with status 5xx{grpc}, {broken} \

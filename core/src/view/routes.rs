@@ -50,6 +50,7 @@ impl RoutesView {
             if liveness != Liveness::Connected {
                 (endpoint.host_state, endpoint.as_of) = (Some(liveness), last_seen);
             }
+            endpoint.avoided_by.retain(|ingress| look(ingress).0 == Liveness::Connected);
         }
         for ingress in &mut self.ingresses {
             let (liveness, last_seen) = look(&ingress.host);
@@ -114,9 +115,9 @@ pub struct EndpointView {
     pub state: String,
     /// Requests and tunnels under way on it, in all ingresses.
     pub in_flight: u64,
-    /// The hosts whose ingress sends it no requests, as it failed there.
+    /// The hosts whose ingress has seen it fail: it gets no requests there as long as others do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out_by: Vec<HostId>,
+    pub avoided_by: Vec<HostId>,
     /// The liveness of its host, unless that is connected: the rest is as of when the host was last heard of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_state: Option<Liveness>,
@@ -158,7 +159,7 @@ pub struct IngressView {
     pub as_of: Option<Timestamp>,
 }
 
-/// The table of an ingress beside the newest one.
+/// The table of an ingress, compared with the newest one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IngressState {
     /// It has the newest one.
@@ -181,7 +182,7 @@ impl IngressState {
 }
 
 impl IngressView {
-    /// Its table beside the newest one, which was made at `issued_at`, as far as it has told.
+    /// Its table, compared with the newest one, which was made at `issued_at`; as far as it has told.
     pub fn state(&self, issued_at: Timestamp, now: Timestamp) -> IngressState {
         if self.acknowledged.is_some_and(|seq| seq >= self.wanted) {
             return IngressState::Current;
@@ -261,11 +262,11 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
         };
         let said: Vec<_> = traffic.ingresses.values().flat_map(said_by).collect();
         let out = |state: EndpointState| matches!(state, EndpointState::Ejected | EndpointState::Unready);
-        let leaves_out = |ingress: &crate::traffic::Ingress| {
+        let avoids = |ingress: &crate::traffic::Ingress| {
             let said = said_by(ingress);
             !said.is_empty() && said.iter().all(|of| out(of.state))
         };
-        let left_out_by = traffic.ingresses.iter().filter(|(_, ingress)| leaves_out(ingress));
+        let avoided_by = traffic.ingresses.iter().filter(|(_, ingress)| avoids(ingress));
         let stands_in = said.iter().any(|of| of.state == EndpointState::Healthy);
         let state = match endpoint.draining {
             true if endpoint.stands_by.is_some() && !stands_in => "stands_by",
@@ -283,7 +284,7 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
             release: counters.get(&endpoint.release).copied(),
             state: state.to_owned(),
             in_flight,
-            left_out_by: left_out_by.map(|(host, _)| host.clone()).collect(),
+            avoided_by: avoided_by.map(|(host, _)| host.clone()).collect(),
             host_state: None,
             as_of: None,
         }

@@ -16,6 +16,9 @@ pub(crate) fn routes(views: &[RoutesView], now: Timestamp, colour: Colour) -> St
     }
     let mut text = String::new();
     for view in views {
+        if !text.is_empty() {
+            text.push('\n');
+        }
         text.push_str(&format!("environment {}, table {}\n\n", view.environment, view.seq));
         let rows = view.services.iter().flat_map(|service| rows(service, now)).collect();
         let headers = ["SERVICE", "NAME", "ENDPOINT", "HOST", "RELEASE", "SHARE", "STATE", "IN FLIGHT"];
@@ -52,7 +55,7 @@ fn rows(service: &RoutedView, now: Timestamp) -> Vec<Vec<Cell>> {
             Cell::new(&endpoint.host),
             Cell::new(or_dash(endpoint.release)),
             Cell::new(share(endpoint.release)),
-            standing(&with_doubts(endpoint), endpoint.host_state, endpoint.as_of, now),
+            state_cell(&with_ingresses(endpoint), endpoint.host_state, endpoint.as_of, now),
             Cell::new(endpoint.in_flight),
         ]);
         row
@@ -61,7 +64,7 @@ fn rows(service: &RoutedView, now: Timestamp) -> Vec<Vec<Cell>> {
 }
 
 /// A state in a cell; that of a host that is not connected is as of when the host was last heard of.
-fn standing(was: &str, host: Option<Liveness>, as_of: Option<Timestamp>, now: Timestamp) -> Cell {
+fn state_cell(was: &str, host: Option<Liveness>, as_of: Option<Timestamp>, now: Timestamp) -> Cell {
     match host {
         None | Some(Liveness::Connected) => state(was),
         Some(liveness) => {
@@ -73,16 +76,16 @@ fn standing(was: &str, host: Option<Liveness>, as_of: Option<Timestamp>, now: Ti
 
 /// The state of an endpoint in words: `host lost, last seen 40s ago`, `serving? host suspect, last seen 20s ago`.
 pub(crate) fn endpoint_state(endpoint: &EndpointView, now: Timestamp) -> String {
-    state_as_of(&with_doubts(endpoint), endpoint.host_state, endpoint.as_of, now)
+    state_as_of(&with_ingresses(endpoint), endpoint.host_state, endpoint.as_of, now)
 }
 
-/// The state of an endpoint, and which ingresses leave it out: `serving, left out by edge-1`.
-fn with_doubts(endpoint: &EndpointView) -> String {
-    let by: Vec<&str> = endpoint.left_out_by.iter().map(HostId::as_str).collect();
+/// The state of an endpoint, and which ingresses avoid it: `serving, avoided by edge-1`.
+fn with_ingresses(endpoint: &EndpointView) -> String {
+    let by: Vec<&str> = endpoint.avoided_by.iter().map(HostId::as_str).collect();
     if by.is_empty() || endpoint.state != "serving" {
         return endpoint.state.clone();
     }
-    format!("{}, left out by {}", endpoint.state, by.join(", "))
+    format!("{}, avoided by {}", endpoint.state, by.join(", "))
 }
 
 /// The state of an ingress in words: `current`, `host lost, last seen 40s ago`.
@@ -113,7 +116,7 @@ fn ingresses(view: &RoutesView, now: Timestamp, colour: Colour) -> String {
             Cell::new(&ingress.host),
             Cell::new(ingress.desired),
             Cell::new(or_dash(ingress.acknowledged)),
-            standing(ingress.state(view.issued_at, now).as_str(), ingress.host_state, ingress.as_of, now),
+            state_cell(ingress.state(view.issued_at, now).as_str(), ingress.host_state, ingress.as_of, now),
             Cell::new(ingress.in_flight),
             Cell::new(ingress.refused.as_deref().map_or_else(|| "-".to_owned(), printable)),
         ]

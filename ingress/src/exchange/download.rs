@@ -16,8 +16,8 @@ use crate::upstream::{End, Flow, Line, poll_with};
 use super::guard::Exchange;
 use super::upload::Upload;
 
-/// Time in which what came before an error goes out, on a connection of several streams: a reset takes what waits along.
-const LAST_WORDS: Duration = Duration::from_millis(20);
+/// Delay before a stream of HTTP/2 is reset, so that what came before is sent first: a reset discards what is queued.
+const RESET_DELAY: Duration = Duration::from_millis(20);
 
 /// The reason for which a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -206,10 +206,13 @@ impl Live {
                 Poll::Ready(None)
             }
             Some(Err(error)) => {
-                self.exchange.broke_off();
+                // A client that breaks its request off ends the connection to the endpoint too.
+                if !self.upload.is_broken() {
+                    self.exchange.broke_off();
+                }
                 // An error ends the client's connection or stream, with the head and all data that were not written yet.
                 self.broken = Some(error.into());
-                self.timer = self.exchange.is_stream().then(|| Box::pin(tokio::time::sleep(LAST_WORDS)));
+                self.timer = self.exchange.is_stream().then(|| Box::pin(tokio::time::sleep(RESET_DELAY)));
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

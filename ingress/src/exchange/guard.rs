@@ -87,7 +87,7 @@ impl Exchange {
         }
     }
 
-    /// The endpoint has left its response unfinished, unless we have.
+    /// Marks the response as one that the endpoint has left incomplete, unless we have.
     pub(crate) fn broke(&mut self) {
         self.broke = !self.in_flight.as_ref().is_some_and(|at| at.endpoint().is_cut());
     }

@@ -70,7 +70,7 @@ pub(super) async fn attempt(
     loop {
         let now = Instant::now();
         let target = &routed.target;
-        if others.is_none() && target.is_out_of_reach(routed.release, now) {
+        if others.is_none() && target.is_unreachable(routed.release, &shared.limits, now) {
             others = target.others(routed.release);
         }
         let endpoints = others.as_deref().unwrap_or_else(|| target.endpoints(routed.release));
@@ -139,7 +139,7 @@ pub(super) async fn attempt(
             SendFailure::TooLarge | SendFailure::Stalled | SendFailure::BrokenOff => false,
         };
         let refused = matches!(failure, SendFailure::Refused);
-        // Another endpoint answers, or nobody has had anything of it: the next one gets no more than its share of requests.
+        // Another endpoint answers, or it was not sent: a further try adds no load.
         let free =
             matches!(failure, SendFailure::Hangs | SendFailure::Unsent(Unsent::Connect | Unsent::Stale));
         last = match failure {

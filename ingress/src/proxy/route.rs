@@ -11,6 +11,7 @@ use windlass_core::traffic::{Choice, MatchOn, Position, Weight, choose};
 use crate::counters::ReleaseCounters;
 use crate::ingress::Shared;
 use crate::inner::{Door, NoTarget};
+use crate::limits::Limits;
 use crate::request::{Refusal, bucket_of, cookie_value};
 use crate::target::Target;
 use crate::upstream::{Endpoint, pickable};
@@ -42,11 +43,13 @@ impl Target {
         }
     }
 
-    /// Whether a release was chosen by weight, and connections to each of its endpoints fail.
-    pub(super) fn is_out_of_reach(&self, chosen: Chosen, now: Instant) -> bool {
+    /// Whether a release was chosen by weight, and no connection can be made to any of its endpoints.
+    pub(super) fn is_unreachable(&self, chosen: Chosen, limits: &Limits, now: Instant) -> bool {
         let endpoints = self.endpoints(chosen);
         let weighted = matches!(chosen, Chosen::One { matched: false, .. });
-        weighted && !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.is_out_of_reach(now))
+        weighted
+            && !endpoints.is_empty()
+            && endpoints.iter().all(|endpoint| endpoint.is_unreachable(limits, now))
     }
 
     /// The endpoints of all releases but the one that was chosen by weight; `None` if there are none. What was chosen by a match

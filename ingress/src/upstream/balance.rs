@@ -10,8 +10,8 @@ use crate::limits::Limits;
 /// nobody else, whatever its probes say.
 ///
 /// Ejected and unready endpoints are left out while others are there, and at most half of them: where more are ejected, the
-/// trouble is more likely ours, and all of them count again. Those to which no connection can be made count neither as there nor
-/// as left out: a request that goes to one of them does not arrive, whosever trouble it is.
+/// trouble is more likely ours, and all of them count again. Unreachable endpoints are excluded before the half is counted: a request to
+/// one cannot arrive, whatever the cause.
 pub(crate) fn pick(
     endpoints: &[Arc<Endpoint>],
     tried: &[Arc<Endpoint>],
@@ -26,9 +26,9 @@ pub(crate) fn pick(
     let takes = |endpoint: &Arc<Endpoint>| {
         endpoint.takes(limits, now) && !replaced.iter().any(|first| Arc::ptr_eq(first, endpoint))
     };
-    let within_reach = |e: &Arc<Endpoint>| takes(e) && !e.is_beyond_reach(limits, now);
-    let ejected = endpoints.iter().filter(|e| within_reach(e) && e.is_left_out(limits, now)).count();
-    let alive = endpoints.iter().filter(|e| within_reach(e)).count();
+    let is_reachable = |e: &Arc<Endpoint>| takes(e) && !e.is_unreachable(limits, now);
+    let ejected = endpoints.iter().filter(|e| is_reachable(e) && e.is_left_out(limits, now)).count();
+    let alive = endpoints.iter().filter(|e| is_reachable(e)).count();
     let believe = ejected * 2 <= alive;
     let is_tried = |endpoint: &Arc<Endpoint>| tried.iter().any(|other| Arc::ptr_eq(other, endpoint));
     let standby = |proven: bool| {
@@ -36,7 +36,7 @@ pub(crate) fn pick(
         endpoints.iter().find(stands_by).cloned()
     };
     let fits = |endpoint: &&Arc<Endpoint>| {
-        let left_out = !within_reach(endpoint) || (believe && endpoint.is_left_out(limits, now));
+        let left_out = !is_reachable(endpoint) || (believe && endpoint.is_left_out(limits, now));
         !left_out && !is_tried(endpoint)
     };
     let count = endpoints.iter().filter(fits).count();
@@ -48,13 +48,13 @@ pub(crate) fn pick(
         0 => {
             // Only ones that are left out are there: better one of those than none, and one that can be reached before the others.
             let left = |e: &&Arc<Endpoint>| takes(e) && !is_tried(e);
-            let reached = || endpoints.iter().filter(left).find(|e| within_reach(e));
+            let reachable = || endpoints.iter().filter(left).find(|e| is_reachable(e));
             let any = || {
                 let count =
                     u64::try_from(endpoints.iter().filter(left).count()).ok().filter(|count| *count > 0)?;
                 endpoints.iter().filter(left).nth(usize::try_from(random % count).ok()?)
             };
-            let left_out = || reached().or_else(any).cloned();
+            let left_out = || reachable().or_else(any).cloned();
             standby(true).or_else(left_out).or_else(|| standby(false))
         }
         1 => nth(0).cloned(),
@@ -157,7 +157,7 @@ mod tests {
 
     /// A host that is cut off reaches its own instances alone, and one of these fails.
     #[test]
-    fn what_cannot_be_reached_is_left_out_beyond_half() {
+    fn unreachable_endpoints_are_left_out_beyond_half() {
         let (now, limits) = (Instant::now(), Limits::default());
         let all = endpoints(4, now);
         (0..5).for_each(|_| all[0].unreachable(now));

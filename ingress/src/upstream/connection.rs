@@ -1,6 +1,7 @@
 //! One try to have a request answered by one endpoint, and what may be said of it if it fails.
 
 use std::future::{Future as _, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,6 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::header::UPGRADE;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::unconstrained;
@@ -317,8 +319,15 @@ async fn connect(shared: &Shared, endpoint: &Endpoint) -> Result<TokioIo<Compact
             endpoint.reached();
             Ok(TokioIo::new(Compact(stream)))
         }
+        Ok(Err(error)) if is_our_own(&error) => Err(Unsent::Full),
         _ => Err(Unsent::Connect),
     }
+}
+
+/// Whether a connection was not even begun, for want of a descriptor, a port or memory here.
+fn is_our_own(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM))
 }
 
 /// Sorts an error of a request that was sent, or begun to be sent.

@@ -141,4 +141,11 @@ async fn a_plain_request_is_redirected_where_that_is_wanted() {
     let (head, _) = client.response().await;
     assert!(head.starts_with("http/1.1 308"), "{head}");
     assert!(head.contains("location: https://web.example:8443/a?b=1\r\n"), "{head}");
+    // curl --http2 asks so.
+    let mut client = RawClient::connect(address).await;
+    let upgrade =
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA";
+    client.write(&format!("GET / HTTP/1.1\r\nHost: web.example\r\n{upgrade}\r\n\r\n")).await;
+    let (head, _) = client.response().await;
+    assert!(head.starts_with("http/1.1 308"), "{head}");
 }

@@ -283,7 +283,7 @@ async fn a_service_that_others_call_stops_only_by_force() {
     let mut control = fleet.control("deployer/default").await;
     let refused = control.steer_service(stop("api", false)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
-    let said = "`default/api` is called by `default/shop` (`uses`), and nothing would answer there any more";
+    let said = "`default/api` is called by `default/shop` (`uses`), whose calls would fail";
     assert_eq!(refused.message(), said);
     control.steer_service(stop("shop", false)).await.unwrap();
     control.steer_service(stop("api", false)).await.unwrap();

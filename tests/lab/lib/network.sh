@@ -12,6 +12,7 @@ bridge_up() {
             "set WINDLASS_LAB_NET to another one; if no lab is left: ip link delete $BRIDGE"
         say "removes bridge $BRIDGE, which a lab that is gone has left" >&2
         ip link delete "$BRIDGE"
+        iptables -w 10 -D FORWARD -i "$BRIDGE" -o "$BRIDGE" -j ACCEPT 2>/dev/null || true
     fi
     # A fixed MAC: a bridge otherwise takes that of a port, and changes it as hosts come and go.
     ip link add "$BRIDGE" address "$(printf '02:00:%02x:%02x:%02x:01' "$NET_A" "$NET_B" "$NET_C")" type bridge 2>/dev/null ||
@@ -28,9 +29,10 @@ bridge_up() {
 # A lab whose folder was removed before it was taken down leaves its bridge. Nothing is plugged into it, and nothing
 # listens on its address, where a registry or a coordinator would.
 bridge_is_deserted() {
-    [ -z "$(ls -A "/sys/class/net/$BRIDGE/brif")" ] &&
+    local plugged listening
+    plugged=$(ls -A "/sys/class/net/$BRIDGE/brif") && [ -z "$plugged" ] &&
         ! ip netns list | grep -q "^$BRIDGE-" &&
-        [ -z "$(ss -Hltun "src $GATEWAY")" ]
+        listening=$(ss -Hltun "src $GATEWAY") && [ -z "$listening" ]
 }
 
 forward_drops() {

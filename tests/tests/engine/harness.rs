@@ -1,5 +1,4 @@
-//! What scenarios stand on. The watch: one that trusts it must know that it sees what it is there to see. The lab: it
-//! stands up again where an earlier one was not taken down.
+//! Tests of the tools of the tests: the watch sees faults, and a lab replaces the bridge of a lab that is gone.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -38,7 +37,7 @@ fn watch_sees_silent_and_missing_instances() {
 }
 
 #[test]
-fn the_network_of_a_lab_that_is_gone_is_taken_over() {
+fn bridge_of_a_removed_lab_is_replaced() {
     let lab = Lab::enter();
     let (folder, net, bridge) = (lab.scratch("deserted"), "10.219.250", "wl0adbfa");
     let script = |folder: &Path, arguments: &[&str]| {

@@ -234,7 +234,7 @@ pub(crate) struct Share(pub(crate) Weight);
 
 /// Not a share.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not a share (like `10%` or `0.5%`, at most 100%)")]
+#[error("`{0}` is not a share (like `10%` or `0.5%`: one decimal, at most 100%)")]
 pub(crate) struct InvalidShare(String);
 
 impl FromStr for Share {

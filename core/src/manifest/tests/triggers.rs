@@ -58,7 +58,7 @@ fn a_release_with_triggers_is_of_the_third_version() {
 fn triggers_that_make_no_sense_are_refused() {
     #[rustfmt::skip]
     let table = [
-        ("error_rate: 5", "`rollback_on.error_rate`: `5` is not a share (like `10%` or `0.5%`, at most 100%)\n  hint: with a unit: `5%`"),
+        ("error_rate: 5", "`rollback_on.error_rate`: `5` is not a share (like `10%` or `0.5%`: one decimal, at most 100%)\n  hint: with a unit: `5%`"),
         ("error_rate: 100%", "`rollback_on.error_rate`: must be below 100%"),
         ("error_rate: { max: 5%, within: 5s }", "`rollback_on.error_rate.within`: must be from 10s to 1h"),
         ("error_rate: { min_requests: 5 }", "`max` is missing"),

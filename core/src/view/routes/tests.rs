@@ -137,7 +137,7 @@ fn an_endpoint_is_ejected_when_all_that_know_it_say_so() {
     let view = routes(&seen, &"production".parse().unwrap(), None).unwrap();
     let endpoint = &view.services[0].endpoints[0];
     assert_eq!((endpoint.state.as_str(), endpoint.in_flight), ("ejected", 5));
-    assert_eq!(endpoint.left_out_by, ["edge-1".parse().unwrap(), "edge-2".parse().unwrap()]);
+    assert_eq!(endpoint.avoided_by, ["edge-1".parse().unwrap(), "edge-2".parse().unwrap()]);
     let ingress: Vec<_> = view.ingresses.iter().map(|of| (of.acknowledged, of.in_flight)).collect();
     assert_eq!(ingress, [(Some(17), 2), (Some(17), 3), (None, 0)]);
     assert_eq!(routes(&seen, &"staging".parse().unwrap(), None), None);

@@ -46,7 +46,7 @@ const fn long_ago() -> Timestamp {
 }
 
 impl IngressRow {
-    /// Its table beside the newest one, as far as it has told.
+    /// Its table, compared with the newest one; as far as it has told.
     pub fn state(&self, now: Timestamp) -> IngressState {
         self.ingress.state(self.issued_at, now)
     }

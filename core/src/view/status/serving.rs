@@ -34,7 +34,7 @@ impl Healthy {
         found
     }
 
-    /// Those that serve. Where nothing else is healthy, those that are kept warm: their hosts or the ingresses may have them stand in.
+    /// The healthy instances with traffic; if there are none, the warm ones, which may have taken over.
     pub(in crate::view) fn serving(self) -> BTreeMap<Counter, u32> {
         if self.members.is_empty() { self.warm } else { self.members }
     }

@@ -31,6 +31,12 @@ pub struct Doubt {
     /// Connections to it failed.
     #[serde(default)]
     unreachable: bool,
+    /// Its probes could not be sent.
+    #[serde(default)]
+    unreached: bool,
+    /// Consecutive responses that it broke off.
+    #[serde(default)]
+    broken: u32,
     /// It takes requests and answers none.
     #[serde(default)]
     hangs: bool,
@@ -47,7 +53,7 @@ impl Doubt {
 impl Endpoint {
     /// Its failures, if it is left out or was and has not answered since.
     pub(crate) fn doubt(&self, limits: &Limits, now: Instant) -> Option<Doubt> {
-        let Ejected { times, left, unreachable } = self.ejected(now);
+        let Ejected { times, left, unreachable, broken } = self.ejected(now);
         let doubt = Doubt {
             address: self.key.address,
             release: self.key.release,
@@ -56,6 +62,8 @@ impl Endpoint {
             ejections: times,
             left_out: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             unreachable,
+            unreached: self.was_not_reached(),
+            broken,
             hangs: self.silence.hangs(),
         };
         (doubt.unready || doubt.ejections > 0 || doubt.hangs).then_some(doubt)
@@ -68,9 +76,11 @@ impl Endpoint {
         }
         if doubt.unready {
             self.give_up(limits);
+            self.probe_reached(!doubt.unreached);
         }
-        let &Doubt { ejections: times, unreachable, .. } = doubt;
-        self.take_ejection(Ejected { times, left: Duration::from_millis(doubt.left_out), unreachable }, now);
+        let &Doubt { ejections: times, left_out, unreachable, broken, .. } = doubt;
+        let left = Duration::from_millis(left_out);
+        self.take_ejection(Ejected { times, left, unreachable, broken }, now);
         self.silence.set_hangs(doubt.hangs);
     }
 }
@@ -117,6 +127,23 @@ mod tests {
         assert!(!after.is_left_out(&limits, now));
         after.take_doubt(&told(&before, &limits, now).unwrap(), &limits, now);
         assert!(!after.is_left_out(&limits, now), "its own probe counts more");
+    }
+
+    #[test]
+    fn a_successor_is_told_what_cannot_be_reached_or_breaks() {
+        let (limits, now) = (Limits::default(), Instant::now());
+        let (silent, breaks) = (endpoint(now), endpoint(now));
+        silent.probe_reached(false);
+        for _ in 0..limits.unready_after {
+            silent.probed(false, &limits, now);
+        }
+        (0..limits.eject_after).for_each(|_| breaks.broke_off(now));
+        let after = [endpoint(now), endpoint(now)];
+        after[0].take_doubt(&told(&silent, &limits, now).unwrap(), &limits, now);
+        after[1].take_doubt(&told(&breaks, &limits, now).unwrap(), &limits, now);
+        assert!(after[0].is_unreachable(&limits, now));
+        after[1].answered(now);
+        assert!(after[1].is_ejected(now), "a head says little of it");
     }
 
     #[test]

@@ -18,13 +18,16 @@ pub(super) struct Ejection {
     failures: AtomicU32,
     /// Consecutive failures to connect.
     unreached: AtomicU32,
-    /// Consecutive responses that it broke off.
+    /// Consecutive responses that it broke off, and milliseconds after it was made at which it did so last.
     broken: AtomicU32,
+    broke_at: AtomicU64,
+    /// It was left out because of those: then only a whole response brings it back.
+    breaks: AtomicBool,
     /// The number of times in a row that it was left out.
     times: AtomicU32,
     /// Milliseconds after it was made until which it is left out; 0 if it is not.
     until: AtomicU64,
-    /// Whether it was left out because connections to it failed: then one that stands brings it back.
+    /// So many connections to it failed in a row: one that stands brings it back.
     unreachable: AtomicBool,
 }
 
@@ -37,7 +40,12 @@ pub(super) struct Ejected {
     pub(super) left: Duration,
     /// Connections to it failed.
     pub(super) unreachable: bool,
+    /// Consecutive responses that it broke off.
+    pub(super) broken: u32,
 }
+
+/// Time after which a response that was broken off, or the ejection for several, is no longer the beginning of a row.
+const ROW: Duration = Duration::from_secs(60);
 
 impl Ejection {
     pub(super) fn new(limits: &Limits) -> Self {
@@ -48,6 +56,8 @@ impl Ejection {
             failures: AtomicU32::new(0),
             unreached: AtomicU32::new(0),
             broken: AtomicU32::new(0),
+            broke_at: AtomicU64::new(0),
+            breaks: AtomicBool::new(false),
             times: AtomicU32::new(0),
             until: AtomicU64::new(0),
             unreachable: AtomicBool::new(false),
@@ -59,10 +69,9 @@ impl Ejection {
         self.times.load(Relaxed) > 0
     }
 
-    /// Whether so many requests in a row failed that it is to be left out.
+    /// Whether so many requests in a row were not answered that it is to be left out.
     fn is_due(&self) -> bool {
-        let resets = self.failures.load(Relaxed) + self.unreached.load(Relaxed);
-        resets.max(self.broken.load(Relaxed)) >= self.after
+        self.failures.load(Relaxed) + self.unreached.load(Relaxed) >= self.after
     }
 }
 
@@ -72,8 +81,8 @@ impl Endpoint {
         self.is_left_out_until(now) || self.silence.is_tried()
     }
 
-    /// Whether it is left out at `now` because connections to it failed.
-    pub(crate) fn is_out_of_reach(&self, now: Instant) -> bool {
+    /// Whether it is left out at `now`, and connections to it failed.
+    pub(super) fn cannot_connect(&self, now: Instant) -> bool {
         self.ejection.unreachable.load(Relaxed) && self.is_left_out_until(now)
     }
 
@@ -93,14 +102,14 @@ impl Endpoint {
         }
     }
 
-    /// The head of a response is there. Of one that breaks its responses off, that says little.
+    /// The head of a response is there. A head alone does not bring back one that was left out for responses that it broke off.
     pub(crate) fn answered(&self, now: Instant) {
         self.heard(now);
         let of = &self.ejection;
         if of.failures.load(Relaxed) != 0 {
             of.failures.store(0, Relaxed);
         }
-        if of.has_been() && of.broken.load(Relaxed) == 0 {
+        if of.has_been() && !of.breaks.load(Relaxed) {
             self.back();
         }
     }
@@ -108,28 +117,43 @@ impl Endpoint {
     /// A response has come to its end.
     pub(crate) fn answered_whole(&self) {
         let of = &self.ejection;
-        if of.broken.load(Relaxed) != 0 && of.broken.swap(0, Relaxed) != 0 && of.has_been() {
-            self.back();
+        if of.broken.load(Relaxed) != 0 {
+            of.broken.store(0, Relaxed);
+            if of.breaks.load(Relaxed) {
+                self.back();
+            }
         }
     }
 
     /// It broke a response off after its head.
     pub(crate) fn broke_off(&self, now: Instant) {
-        self.ejection.broken.fetch_add(1, Relaxed);
-        self.eject_if_due(now);
+        let of = &self.ejection;
+        let at = self.millis(now);
+        let before = of.broke_at.swap(at, Relaxed).max(of.until.load(Relaxed));
+        if Duration::from_millis(at.saturating_sub(before)) > ROW {
+            of.broken.store(0, Relaxed);
+        }
+        let in_a_row = of.broken.fetch_add(1, Relaxed) + 1;
+        if in_a_row >= of.after && !self.is_ejected(now) {
+            of.breaks.store(true, Relaxed);
+            self.leave_out(now);
+        }
     }
 
     /// It gets requests again.
     fn back(&self) {
         self.ejection.times.store(0, Relaxed);
         self.ejection.until.store(0, Relaxed);
+        self.ejection.breaks.store(false, Relaxed);
         self.silence.set_hangs(false);
     }
 
     /// A connection could not be made.
     pub(crate) fn unreachable(&self, now: Instant) {
-        self.ejection.unreached.fetch_add(1, Relaxed);
-        if self.eject_if_due(now) {
+        let in_a_row = self.ejection.unreached.fetch_add(1, Relaxed) + 1;
+        self.eject_if_due(now);
+        // It may be left out already, for what came before.
+        if in_a_row >= self.ejection.after {
             self.ejection.unreachable.store(true, Relaxed);
         }
     }
@@ -142,11 +166,7 @@ impl Endpoint {
     /// Counts a request that was not answered. Answers whether the endpoint is left out for it.
     pub(super) fn count_failure(&self, now: Instant) -> bool {
         self.ejection.failures.fetch_add(1, Relaxed);
-        let ejected = self.eject_if_due(now);
-        if ejected {
-            self.ejection.unreachable.store(false, Relaxed);
-        }
-        ejected
+        self.eject_if_due(now)
     }
 
     /// Leaves it out if enough failed in a row, each time twice as long. Answers whether it was.
@@ -179,6 +199,7 @@ impl Endpoint {
             times: of.times.load(Relaxed),
             left: Duration::from_millis(of.until.load(Relaxed).saturating_sub(self.millis(now))),
             unreachable: of.unreachable.load(Relaxed),
+            broken: of.broken.load(Relaxed),
         }
     }
 
@@ -191,5 +212,8 @@ impl Endpoint {
         }
         of.times.store(seen.times, Relaxed);
         of.unreachable.store(seen.unreachable, Relaxed);
+        of.broken.store(seen.broken, Relaxed);
+        of.broke_at.store(self.millis(now), Relaxed);
+        of.breaks.store(seen.broken >= of.after, Relaxed);
     }
 }

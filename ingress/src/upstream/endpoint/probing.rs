@@ -48,9 +48,14 @@ impl Endpoint {
         self.probing.unreached.store(!reached, Relaxed);
     }
 
-    /// Whether no connection can be made to it: requests failed by that, or probes do.
-    pub(crate) fn is_beyond_reach(&self, limits: &Limits, now: Instant) -> bool {
-        self.is_out_of_reach(now) || (self.is_unready(limits) && self.probing.unreached.load(Relaxed))
+    /// Whether no connection was made for its last probe.
+    pub(super) fn was_not_reached(&self) -> bool {
+        self.probing.unreached.load(Relaxed)
+    }
+
+    /// Whether no connection can be made to it: those for requests failed, or those for probes.
+    pub(crate) fn is_unreachable(&self, limits: &Limits, now: Instant) -> bool {
+        self.cannot_connect(now) || (self.is_unready(limits) && self.was_not_reached())
     }
 
     /// Forgets the answer to its last probe, and has it probed at once.

@@ -47,6 +47,34 @@ fn broken_bodies_in_a_row_eject_for_longer_each_time() {
     assert!(!endpoint.is_ejected(later), "a whole response brings it back");
 }
 
+/// Its process dies with requests under way: resets come first, refused connections after them.
+#[test]
+fn an_ejected_endpoint_becomes_unreachable_by_refusals() {
+    let (limits, now) = (Limits::default(), Instant::now());
+    let endpoint = endpoint(now);
+    (0..5).for_each(|_| endpoint.failed(now));
+    (0..4).for_each(|_| endpoint.unreachable(now));
+    assert!(endpoint.is_ejected(now) && !endpoint.is_unreachable(&limits, now));
+    endpoint.unreachable(now);
+    assert!(endpoint.is_unreachable(&limits, now));
+    endpoint.reached();
+    assert!(!endpoint.is_unreachable(&limits, now) && !endpoint.is_ejected(now));
+}
+
+/// A service of streams, of which none ends whole, breaks one now and then.
+#[test]
+fn broken_bodies_of_long_ago_begin_no_row() {
+    let now = Instant::now();
+    let endpoint = endpoint(now);
+    for minute in 0..20 {
+        endpoint.broke_off(now + Duration::from_secs(61 * minute));
+    }
+    assert!(!endpoint.is_ejected(now + Duration::from_secs(61 * 20)));
+    (0..5).for_each(|_| endpoint.failed(now));
+    endpoint.answered(now);
+    assert!(!endpoint.is_ejected(now), "it was left out for something else");
+}
+
 #[test]
 fn an_answer_brings_an_endpoint_back_at_once() {
     let now = Instant::now();

@@ -1,5 +1,5 @@
 //! Ten replicas on one engine, one at a time, the new one first, min_ready 0, soak 0, healthy by an HTTP probe;
-//! and the ten brought back. Against `docker service update` and `rollback` of the same images, in turn: the peer stands only
+//! and the ten brought back. Against `docker service update` and `rollback` of the same images, in turn: each runs only
 //! while it is measured.
 
 use std::time::Instant;
@@ -29,10 +29,12 @@ pub(crate) fn run() -> Result<()> {
         let started_at = Instant::now();
         fleet.cli.ok(&["rollback", "web", "--to", "r1"]);
         rollback.0.push(started_at.elapsed().as_secs_f64());
+        fleet.cli.ok(&["stop", "web"]);
         let swarm = Swarm::start(&host, &v1)?;
         update.1.push(swarm.update(&v2)?);
         rollback.1.push(swarm.rollback(&v1)?);
         swarm.leave()?;
+        fleet.cli.ok(&["restart", "web"]);
     }
     print_pairs("ten replaced one at a time", "docker service update", &update.0, &update.1, 0.6);
     print_pairs("ten brought back", "docker service rollback", &rollback.0, &rollback.1, 0.15);
