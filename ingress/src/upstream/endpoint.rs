@@ -23,10 +23,9 @@ mod silence;
 mod state;
 
 pub use doubt::Doubt;
-use eject::Ejection;
 pub(crate) use probing::{Due, Question};
 pub(crate) use silence::{Patience, Wait};
-use state::{Cut, Probing, Silence};
+use state::{Cut, Ejection, Probing, Silence};
 
 /// The identity of an endpoint over two tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,35 +1,9 @@
 //! Passive ejection: an endpoint on which requests fail in a row gets none for a while, as far as others are left.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crate::limits::Limits;
-
 use super::Endpoint;
-
-/// The failures of an endpoint in a row, and the time for which it is left out.
-#[derive(Debug)]
-pub(super) struct Ejection {
-    /// Failures in a row after which it is left out; for how long, doubled each time; at most.
-    after: u32,
-    pause: Duration,
-    most: Duration,
-    /// Consecutive requests that were reset before a response, or not answered in time.
-    failures: AtomicU32,
-    /// Consecutive failures to connect.
-    unreached: AtomicU32,
-    /// Consecutive responses that it broke off, and milliseconds after it was made at which it did so last.
-    broken: AtomicU32,
-    broke_at: AtomicU64,
-    /// It was left out because of those: then only a whole response brings it back.
-    breaks: AtomicBool,
-    /// The number of times in a row that it was left out.
-    times: AtomicU32,
-    /// Milliseconds after it was made until which it is left out; 0 if it is not.
-    until: AtomicU64,
-    /// So many connections to it failed in a row: one that stands brings it back.
-    unreachable: AtomicBool,
-}
 
 /// An ejection, as one process tells the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,34 +20,6 @@ pub(super) struct Ejected {
 
 /// Time after which a response that was broken off, or the ejection for several, is no longer the beginning of a row.
 const ROW: Duration = Duration::from_secs(60);
-
-impl Ejection {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self {
-            after: limits.eject_after,
-            pause: limits.eject,
-            most: limits.eject_most,
-            failures: AtomicU32::new(0),
-            unreached: AtomicU32::new(0),
-            broken: AtomicU32::new(0),
-            broke_at: AtomicU64::new(0),
-            breaks: AtomicBool::new(false),
-            times: AtomicU32::new(0),
-            until: AtomicU64::new(0),
-            unreachable: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether it was left out, and has not answered since.
-    pub(super) fn has_been(&self) -> bool {
-        self.times.load(Relaxed) > 0
-    }
-
-    /// Whether so many requests in a row were not answered that it is to be left out.
-    fn is_due(&self) -> bool {
-        self.failures.load(Relaxed) + self.unreached.load(Relaxed) >= self.after
-    }
-}
 
 impl Endpoint {
     /// Whether it is left out at `now` because requests failed on it, or because it hangs and has a request to answer.

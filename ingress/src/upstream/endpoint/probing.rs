@@ -26,7 +26,7 @@ pub(crate) enum Question {
 /// The turn of a probe that is due, with the milliseconds for which it has been: the smallest comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Due {
-    /// The answer may change where requests go: none has come so far, the last one did not, or a release is replaced.
+    /// The answer may change where requests go: the last one did not come, requests failed, or a release is replaced.
     Awaited(Reverse<u64>),
     /// Nothing makes one doubt the endpoint.
     Resting(Reverse<u64>),
@@ -121,7 +121,7 @@ impl Endpoint {
         };
         let every = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
         let since = self.millis(now).saturating_sub(of.began_at.load(Relaxed)).checked_sub(every)?;
-        let rests = self.is_proven() && !busy && !awaited && !self.ejection.has_been();
+        let rests = !self.failed_its_probe() && !busy && !awaited && !self.ejection.has_been();
         Some(if rests { Due::Resting(Reverse(since)) } else { Due::Awaited(Reverse(since)) })
     }
 

@@ -1,12 +1,14 @@
-//! The marks that probes and answers leave at an endpoint, and its connections.
+//! The marks that probes, answers and failures leave at an endpoint, and its connections.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::limits::Limits;
 use crate::upstream::driver::Wire;
 
 /// The probes of an endpoint, as far as they have come.
@@ -80,6 +82,58 @@ impl Silence {
     pub(super) fn wear_off(&self) {
         let slowest = self.slowest.load(Relaxed);
         self.slowest.fetch_sub(slowest / 1024, Relaxed);
+    }
+}
+
+/// The failures of an endpoint in a row, and the time for which it is left out.
+#[derive(Debug)]
+pub(super) struct Ejection {
+    /// Failures in a row after which it is left out; for how long, doubled each time; at most.
+    pub(super) after: u32,
+    pub(super) pause: Duration,
+    pub(super) most: Duration,
+    /// Consecutive requests that were reset before a response, or not answered in time.
+    pub(super) failures: AtomicU32,
+    /// Consecutive failures to connect.
+    pub(super) unreached: AtomicU32,
+    /// Consecutive responses that it broke off, and milliseconds after it was made at which it did so last.
+    pub(super) broken: AtomicU32,
+    pub(super) broke_at: AtomicU64,
+    /// It was left out because of those: then only a whole response brings it back.
+    pub(super) breaks: AtomicBool,
+    /// The number of times in a row that it was left out.
+    pub(super) times: AtomicU32,
+    /// Milliseconds after it was made until which it is left out; 0 if it is not.
+    pub(super) until: AtomicU64,
+    /// So many connections to it failed in a row: one that stands brings it back.
+    pub(super) unreachable: AtomicBool,
+}
+
+impl Ejection {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            after: limits.eject_after,
+            pause: limits.eject,
+            most: limits.eject_most,
+            failures: AtomicU32::new(0),
+            unreached: AtomicU32::new(0),
+            broken: AtomicU32::new(0),
+            broke_at: AtomicU64::new(0),
+            breaks: AtomicBool::new(false),
+            times: AtomicU32::new(0),
+            until: AtomicU64::new(0),
+            unreachable: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether it was left out, and has not answered since.
+    pub(super) fn has_been(&self) -> bool {
+        self.times.load(Relaxed) > 0
+    }
+
+    /// Whether so many requests in a row were not answered that it is to be left out.
+    pub(super) fn is_due(&self) -> bool {
+        self.failures.load(Relaxed) + self.unreached.load(Relaxed) >= self.after
     }
 }
 
