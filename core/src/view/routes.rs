@@ -2,7 +2,7 @@
 
 mod recent;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use crate::release::Route;
 use crate::service::{Service, Slots};
 use crate::time::Timestamp;
 use crate::traffic::is_host_name;
-use crate::traffic::{Endpoint, EndpointState, IngressReport, RoutedService, Table, Traffic, Weight};
+use crate::traffic::{
+    Endpoint, EndpointState, EndpointTraffic, IngressReport, RoutedService, Table, Traffic, Weight,
+};
 
 use super::ConditionView;
 
@@ -254,29 +256,27 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
     };
     let endpoint = |endpoint: &Endpoint| {
         let address = SocketAddr::new(endpoint.address, endpoint.number);
-        let said_by = |ingress: &crate::traffic::Ingress| {
-            let reports = ingress.processes.all();
-            let said = reports.filter_map(|report| report.services.get(&id)).flat_map(|of| &of.endpoints);
-            let said = said.filter(|of| of.address == address && of.release == endpoint.release);
-            said.cloned().collect::<Vec<_>>()
-        };
-        let said: Vec<_> = traffic.ingresses.values().flat_map(said_by).collect();
+        let is_it = |of: &&EndpointTraffic| of.address == address && of.release == endpoint.release;
+        let reports =
+            traffic.ingresses.iter().flat_map(|(host, of)| of.processes.all().map(move |of| (host, of)));
+        let of_service = reports.filter_map(|(host, report)| Some((host, report.services.get(&id)?)));
+        let said: Vec<(&HostId, &EndpointTraffic)> = of_service
+            .flat_map(|(host, of)| of.endpoints.iter().filter(is_it).map(move |of| (host, of)))
+            .collect();
         let out = |state: EndpointState| matches!(state, EndpointState::Ejected | EndpointState::Unready);
-        let avoids = |ingress: &crate::traffic::Ingress| {
-            let said = said_by(ingress);
-            !said.is_empty() && said.iter().all(|of| out(of.state))
-        };
-        let avoided_by = traffic.ingresses.iter().filter(|(_, ingress)| avoids(ingress));
-        let stands_in = said.iter().any(|of| of.state == EndpointState::Healthy);
+        let known_to: BTreeSet<&HostId> = said.iter().map(|(host, _)| *host).collect();
+        let used_by: BTreeSet<&HostId> =
+            said.iter().filter(|(_, of)| !out(of.state)).map(|(host, _)| *host).collect();
+        let stands_in = said.iter().any(|(_, of)| of.state == EndpointState::Healthy);
         let state = match endpoint.draining {
             true if endpoint.stands_by.is_some() && !stands_in => "stands_by",
             true if endpoint.stands_by.is_some() => "stands_in",
             true => "draining",
-            false if !said.is_empty() && said.iter().all(|of| out(of.state)) => "ejected",
+            false if !said.is_empty() && used_by.is_empty() => "ejected",
             false => "serving",
         };
-        let in_flight =
-            said.iter().fold(0, |sum: u64, of| sum.saturating_add(of.in_flight).saturating_add(of.tunnels));
+        let under_way = said.iter().map(|(_, of)| of.in_flight.saturating_add(of.tunnels));
+        let in_flight = under_way.fold(0, u64::saturating_add);
         EndpointView {
             host: endpoint.host.clone(),
             address,
@@ -284,7 +284,7 @@ fn routed(traffic: &Traffic, table: &Table, service: &RoutedService) -> RoutedVi
             release: counters.get(&endpoint.release).copied(),
             state: state.to_owned(),
             in_flight,
-            avoided_by: avoided_by.map(|(host, _)| host.clone()).collect(),
+            avoided_by: known_to.difference(&used_by).map(|host| (*host).clone()).collect(),
             host_state: None,
             as_of: None,
         }
