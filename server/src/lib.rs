@@ -56,6 +56,7 @@ mod session;
 mod start;
 pub mod store;
 mod trust;
+mod words;
 
 pub mod cli;
 

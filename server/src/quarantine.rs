@@ -8,6 +8,7 @@ use windlass_core::{Counter, ServiceId};
 use crate::audit;
 use crate::coordinator::Coordinator;
 use crate::ledger::{Change, State, WriteBatch, WriteError};
+use crate::words::first_of;
 
 /// Hosts that a refusal names.
 const NAMED: usize = 5;
@@ -86,11 +87,9 @@ pub(crate) fn refusal(failed: &QuarantineView, plan: &PreviewView) -> Option<Str
     if hosts.is_empty() {
         return None;
     }
-    let more = hosts.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let hosts = hosts.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let hosts = first_of(&hosts, NAMED);
     Some(format!(
-        "quarantined on {hosts}{more}: the same content failed there as {} ({}), and starts there again only with \
+        "quarantined on {hosts}: the same content failed there as {} ({}), and starts there again only with \
          --retry-quarantined, or after `windlass quarantine clear {}/{}@{}`",
         failed.release, failed.reason, failed.environment, failed.service, failed.release
     ))

@@ -18,6 +18,7 @@ use crate::gates::unreachable;
 use crate::ledger::{State, WriteError};
 use crate::quarantine;
 use crate::registry::Registry;
+use crate::words::first_of;
 
 pub(crate) use history::forget;
 pub(crate) use ids::next_ids;
@@ -100,7 +101,7 @@ pub(crate) enum ReleaseError {
         host: HostId,
     },
     /// Its slots are on hosts that could not read it.
-    #[error("the agents of {} are too old for what the release says about traffic", list(.0))]
+    #[error("the agents of {} are too old for what the release says about traffic", first_of(&.0.iter().map(HostId::as_str).collect::<Vec<_>>(), 5))]
     AgentTooOld(Vec<HostId>),
     /// It calls a service by name to which no request is routed.
     #[error("`uses: [{used}]`: TCP is not balanced, and `{used}` has no other port")]
@@ -259,13 +260,6 @@ impl ReleaseError {
             }
         }
     }
-}
-
-fn list(hosts: &[HostId]) -> String {
-    let shown: Vec<&str> = hosts.iter().take(5).map(HostId::as_str).collect();
-    let more = hosts.len().saturating_sub(shown.len());
-    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{tail}", shown.join(", "))
 }
 
 /// The preview of a submission of `release`.

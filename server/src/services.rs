@@ -15,6 +15,7 @@ use crate::ledger::{Change, State, WriteBatch, WriteError};
 use crate::registry::Registry;
 use crate::releases::{self, Started};
 use crate::routes;
+use crate::words::first_of;
 
 /// Names that a refusal gives.
 const NAMED: usize = 3;
@@ -250,8 +251,8 @@ fn answered(
     let service = known.id.clone();
     let error = match (names.as_slice(), callers.as_slice()) {
         ([], []) => return Ok(()),
-        ([], callers) => ServiceError::Called { service, callers: abbreviated(callers) },
-        (names, _) => ServiceError::Routed { service, names: abbreviated(names) },
+        ([], callers) => ServiceError::Called { service, callers: first_of(callers, NAMED) },
+        (names, _) => ServiceError::Routed { service, names: first_of(names, NAMED) },
     };
     batch.audit(audit::fact(actor, name(verb), &known.id, None, &format!("refused: {error}")));
     Err(error)
@@ -275,13 +276,6 @@ fn callers(state: &State, called: &Service) -> Vec<String> {
     };
     let callers = state.services.values().filter(runs).filter(near).filter(calls);
     callers.map(|service| format!("`{}`", service.id)).collect()
-}
-
-/// A list in words, cut to its first ones.
-fn abbreviated(all: &[String]) -> String {
-    let more = all.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", all.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "))
 }
 
 const fn name(verb: ServiceCommand) -> &'static str {

@@ -11,6 +11,7 @@ use super::ReleaseError;
 use crate::ledger::State;
 use crate::routes::serves;
 use crate::store::record::HostRecord;
+use crate::words::first_of;
 
 /// Names that a sentence gives.
 const NAMED: usize = 3;
@@ -91,10 +92,7 @@ pub(crate) fn lost(state: &State, release: &Release) -> Option<String> {
         .filter(|route| !after.iter().any(|after| after.covers(route)))
         .map(|route| format!("`{}`", route.name()))
         .collect();
-    let mut shown = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > NAMED {
-        shown.push_str(&format!(" and {} more", names.len() - NAMED));
-    }
+    let shown = first_of(&names.iter().collect::<Vec<_>>(), NAMED);
     let verb = if names.len() == 1 { "leads" } else { "lead" };
     let has = if lasting(release).next().is_none() { "no `route`" } else { "no such `route`" };
     (!names.is_empty()).then(|| format!("{shown} {verb} nowhere after this: {} has {has}", release.counter))
